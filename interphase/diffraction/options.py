@@ -1,0 +1,85 @@
+"""What identification may be asked to do, as values."""
+
+from dataclasses import dataclass
+
+from interphase.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalePrior:
+    """What is believed of an image's common scale error before looking at it.
+
+    A header's pixel size is usually right to about a per cent and sometimes wrong by five, so
+    the prior is a narrow normal distribution with a wide one beside it.
+    """
+
+    sigma: float = 0.01
+    """Standard deviation of a calibration that was looked after (fraction)."""
+    wide_sigma: float = 0.04
+    """Standard deviation of one that was not (fraction)."""
+    wide_weight: float = 0.1
+    """Share of images whose calibration was not looked after."""
+    anisotropy: float = 0.003
+    """Standard deviation of the difference of scale between two directions (fraction); about
+    0.02 for a scanned image, whose slow axis drifts."""
+
+    def __post_init__(self) -> None:
+        for name in ("sigma", "wide_sigma", "anisotropy"):
+            value = getattr(self, name)
+            if not 0 < value < 0.2:
+                raise ParameterError(
+                    f"{name} is {value!r}: expected a fraction between 0 and 0.2, such as 0.01"
+                )
+        if not 0 <= self.wide_weight < 1:
+            raise ParameterError(f"wide_weight is {self.wide_weight!r}: expected 0 <= weight < 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The numbers of the evidence model, tuned on simulated calibration scenes.
+
+    How and on what: ``simulations/single_crystallites``.
+    """
+
+    position_sigma: float = 0.45
+    """A spot's standard deviation times the length that limits it (window or crystallite)."""
+    clutter: float = 0.5
+    """Expected number of spots per crystalline place that do not belong to its crystal."""
+    max_detection: float = 0.8
+    """Probability to see a reflection that is predicted far above the noise: contrast transfer
+    and tilt delete the others."""
+    unknown_prior: float = 0.1
+    """Prior probability that a crystalline place is none of the candidates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to look for phases in an image or a pattern."""
+
+    window_a: float = 50.0
+    """Side of the window whose power spectrum is taken [Å]; matched to crystallites of 3-5 nm."""
+    overlap: int = 4
+    """Windows per window length: the step is ``window_a / overlap``."""
+    d_min_a: float = 1.2
+    """Smallest spacing looked for [Å]."""
+    d_max_a: float = 6.0
+    """Largest spacing looked for [Å]."""
+    false_alarm: float = 0.01
+    """Probability to report a crystalline place in an image that has none."""
+    scale: ScalePrior = ScalePrior()  # noqa: RUF009 - frozen
+    """Belief about the common scale error."""
+    evidence: Evidence = Evidence()  # noqa: RUF009 - frozen
+    """Numbers of the evidence model."""
+
+    def __post_init__(self) -> None:
+        if not self.window_a > 0:
+            raise ParameterError(f"window_a is {self.window_a!r} Å: expected a length > 0")
+        if not 1 <= self.overlap <= 16:
+            raise ParameterError(f"overlap is {self.overlap!r}: expected 1 to 16")
+        if not 0 < self.d_min_a < self.d_max_a:
+            raise ParameterError(
+                f"d_min_a is {self.d_min_a!r} and d_max_a is {self.d_max_a!r} Å: "
+                "expected 0 < d_min_a < d_max_a"
+            )
+        if not 0 < self.false_alarm < 1:
+            raise ParameterError(f"false_alarm is {self.false_alarm!r}: expected 0 to 1")

@@ -1,0 +1,92 @@
+"""Spots: local maxima of a spectrum that stand out of its floor."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interphase.diffraction.spectra import Frequencies
+
+# A maximum is compared with this neighbourhood, about the width of a spot under a Hann window.
+REACH = 2
+# Half-sides of the square ring whose median says how noisy the surroundings are.
+INNER, OUTER = 3, 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotTable:
+    """Spots of many windows, one row each."""
+
+    window: np.ndarray
+    """Index of the window, shape (S,), int."""
+    k_per_a: np.ndarray
+    """Position (ky, kx) [1/Å], shape (S, 2)."""
+    strength: np.ndarray
+    """Power over the floor, shape (S,)."""
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+
+def find_spots(log_ratio: np.ndarray, freq: Frequencies, *, threshold: float) -> SpotTable:
+    """Return the local maxima of spectra that exceed `threshold` times the floor.
+
+    Parameters
+    ----------
+    log_ratio
+        Logarithm of power over floor, ndarray of shape (W, N, N // 2 + 1).
+    freq
+        The frequencies, with those that are searched.
+    threshold
+        Least power over the floor; noise alone exceeds it with probability
+        ``exp(-threshold)`` at one frequency.
+
+    Notes
+    -----
+    The floor is corrected once more at each maximum by the median of a square ring around it,
+    where that is above the floor: on a streak or a sharp ring a maximum must stand out of the
+    streak. Positions are those of the parabola through the logarithms of three neighbours.
+    """
+    window, row, column = np.nonzero((log_ratio > np.log(threshold)) & freq.searched)
+    n_rows, n_columns = freq.k.shape
+    centre = log_ratio[window, row, column]
+
+    def neighbours(dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+        """Return log ratios around every candidate, from the other half where kx < 0."""
+        y = row[:, None] + dy
+        x = column[:, None] + dx
+        mirrored = x < 0
+        y = np.where(mirrored, -y, y) % n_rows
+        x = np.minimum(np.abs(x), n_columns - 1)
+        return np.asarray(log_ratio[window[:, None], y, x])
+
+    near = _offsets(0, REACH)
+    is_peak = (neighbours(*near) <= centre[:, None]).all(axis=1)
+    window, row, column, centre = (a[is_peak] for a in (window, row, column, centre))
+
+    # The median of an exponential variable is ln 2 of its mean.
+    surroundings = np.median(neighbours(*_offsets(INNER, OUTER)), axis=1) - np.log(np.log(2))
+    centre = centre - np.maximum(surroundings, 0)
+    keep = centre > np.log(threshold)
+    window, row, column, centre = (a[keep] for a in (window, row, column, centre))
+
+    cross = neighbours(np.array([-1, 1, 0, 0, 0]), np.array([0, 0, -1, 1, 0]))
+    up, down, left, right, middle = cross.T
+    ky = freq.ky[row, 0] + _vertex(up, middle, down) * freq.pixel
+    kx = freq.kx[0, column] + _vertex(left, middle, right) * freq.pixel
+    return SpotTable(
+        window=window, k_per_a=np.stack([ky, kx], axis=1), strength=np.exp(centre.astype(float))
+    )
+
+
+def _offsets(inner: int, outer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offsets (dy, dx) of a square ring, ``inner <= max(|dy|, |dx|) <= outer``."""
+    y, x = np.mgrid[-outer : outer + 1, -outer : outer + 1]
+    ring = np.maximum(abs(y), abs(x)) >= max(inner, 1)
+    return y[ring], x[ring]
+
+
+def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return where, between -1/2 and 1/2, the parabola through three values has its maximum."""
+    curvature = before - 2 * centre + after
+    safe = np.where(curvature < 0, curvature, -1)
+    return np.clip(np.where(curvature < 0, (before - after) / (2 * safe), 0), -0.5, 0.5)
