@@ -1,1 +1,31 @@
+"""Candidate phases: which there are, how they diffract, and which cannot be told apart.
 
+The table of the package is read without pymatgen; only a CIF, ``Phase.structure()`` and
+elements that no phase of the table holds load it.
+
+>>> [phase.identifier for phase in candidates("sodium-sei")][:3]
+['Na', 'NaF', 'Na2O']
+>>> reflections(load_phase("Li"), d_min_a=2.0).d_a.round(3)[:2].tolist()
+[2.482, 2.482]
+"""
+
+from interphase.phases.cif import phase_from_cif
+from interphase.phases.kinematics import Reflections, reflections, structure_factors
+from interphase.phases.sets import candidates, phase_sets
+from interphase.phases.symmetry import point_group_rotations, zone_axes
+from interphase.phases.table import Contraction, Phase, known_phases, load_phase
+
+__all__ = [
+    "Contraction",
+    "Phase",
+    "Reflections",
+    "candidates",
+    "known_phases",
+    "load_phase",
+    "phase_from_cif",
+    "phase_sets",
+    "point_group_rotations",
+    "reflections",
+    "structure_factors",
+    "zone_axes",
+]
