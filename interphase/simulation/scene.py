@@ -1,0 +1,175 @@
+"""A scene: the atoms in the beam, and what was put where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interphase.errors import ParameterError
+from interphase.simulation.crystallites import CrystalliteTruth, Orientation, crystallite, embed
+from interphase.simulation.matrices import MATRICES, amorphous_film
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from interphase.phases import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """Atoms in a box, periodic across the beam, and the truth about them."""
+
+    atoms: "Atoms"
+    """Positions are (x, y, z) [Å]; the beam runs along z."""
+    size_a: tuple[float, float]
+    """Extent (y, x) [Å]."""
+    thickness_a: float
+    """Extent along the beam [Å]."""
+    matrix: str
+    """Identifier of the matrix, or ``vacuum``."""
+    truths: tuple[CrystalliteTruth, ...] = ()
+    """The crystallites."""
+    seed: int | None = None
+    """Seed the scene was drawn with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grain:
+    """A crystallite that is to be put into a film."""
+
+    phase: "Phase"
+    """The crystal."""
+    diameter_a: float
+    """Diameter [Å]."""
+    centre_a: tuple[float, float, float]
+    """Centre (y, x, z) from the first pixel and the upper surface [Å]."""
+    orientation: Orientation
+    """How it lies."""
+
+
+def film_scene(
+    size_a: tuple[float, float],
+    thickness_a: float,
+    grains: Sequence[Grain] = (),
+    *,
+    seed: int,
+    matrix: str = "LEDC",
+) -> Scene:
+    """Return an amorphous film with crystallites in it.
+
+    Parameters
+    ----------
+    size_a
+        Extent (y, x) [Å].
+    thickness_a
+        Extent along the beam [Å].
+    grains
+        The crystallites.
+    seed
+        Seed of the film.
+    matrix
+        Key of `MATRICES`.
+
+    Raises
+    ------
+    ParameterError
+        The matrix is unknown, or a crystallite does not fit.
+    """
+    if matrix not in MATRICES:
+        raise ParameterError(f"matrix {matrix!r} is unknown: give one of {', '.join(MATRICES)}")
+    material = MATRICES[matrix]
+    film = amorphous_film(
+        size_a,
+        thickness_a,
+        composition=material.composition,
+        density_g_per_cm3=material.density_g_per_cm3,
+        rng=np.random.default_rng(seed),
+    )
+    atoms = embed(
+        film,
+        [crystallite(g.phase, g.diameter_a, orientation=g.orientation) for g in grains],
+        [g.centre_a for g in grains],
+    )
+    return Scene(
+        atoms=atoms,
+        size_a=size_a,
+        thickness_a=thickness_a,
+        matrix=matrix,
+        truths=tuple(_truth(grain) for grain in grains),
+        seed=seed,
+    )
+
+
+def _truth(grain: Grain) -> CrystalliteTruth:
+    rows = [tuple(row) for row in grain.orientation.matrix.tolist()]
+    y, x, z = (float(value) for value in grain.centre_a)
+    return CrystalliteTruth(
+        phase=grain.phase.identifier,
+        centre_a=(y, x, z),
+        diameter_a=float(grain.diameter_a),
+        orientation=tuple(rows),
+        zone_axis=grain.orientation.zone_axis,
+        tilt_deg=grain.orientation.tilt_deg,
+    )
+
+
+def draw_centres(
+    size_a: tuple[float, float],
+    thickness_a: float,
+    diameters_a: Sequence[float],
+    *,
+    gap_a: float,
+    rng: np.random.Generator,
+) -> list[tuple[float, float, float]]:
+    """Return random centres at which crystallites fit and stay apart in projection.
+
+    Parameters
+    ----------
+    size_a
+        Extent (y, x) of the film [Å].
+    thickness_a
+        Extent along the beam [Å].
+    diameters_a
+        Diameters of the crystallites [Å].
+    gap_a
+        Shortest projected distance between their edges [Å].
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    list
+        Centre (y, x, z) of each [Å].
+
+    Raises
+    ------
+    ParameterError
+        A crystallite does not fit, or no places were found for all of them.
+    """
+    box = np.array([*size_a, thickness_a], dtype=float)
+    margin = 1.0
+    widest = max(diameters_a, default=0.0) + 2 * margin
+    if widest > box.min():
+        raise ParameterError(
+            f"a crystallite of {max(diameters_a)} Å does not fit into a film of "
+            f"{np.round(box, 1).tolist()} Å: give at least {widest:.1f} Å in every direction"
+        )
+    for _ in range(2000):
+        centres: list[np.ndarray] = []
+        for diameter in diameters_a:
+            reach = diameter / 2 + margin
+            centre = rng.uniform(reach, box - reach)
+            apart = all(
+                np.hypot(*(centre - other)[:2]) >= (diameter + diameters_a[i]) / 2 + gap_a
+                for i, other in enumerate(centres)
+            )
+            if not apart:
+                break
+            centres.append(centre)
+        if len(centres) == len(diameters_a):
+            return [(float(y), float(x), float(z)) for y, x, z in centres]
+    raise ParameterError(
+        f"no places were found for {len(diameters_a)} crystallites {gap_a} Å apart in "
+        f"{size_a[0]} × {size_a[1]} Å: give a larger field or fewer crystallites"
+    )
