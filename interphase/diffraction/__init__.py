@@ -1,1 +1,21 @@
+"""Phases from lattice fringes and diffraction spots, with probabilities.
 
+Arrays in, results out. `identify_image` and `identify_pattern` are the two questions; the
+records they return are in `interphase.diffraction.results`.
+"""
+
+from interphase.diffraction.identify import identify_image
+from interphase.diffraction.options import Evidence, Options, ScalePrior
+from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
+
+__all__ = [
+    "NONE",
+    "UNKNOWN",
+    "Evidence",
+    "Options",
+    "PhaseMap",
+    "Region",
+    "ScalePrior",
+    "Spots",
+    "identify_image",
+]

@@ -1,0 +1,498 @@
+r"""How strongly a set of spots speaks for each candidate.
+
+The spots of a place are a point pattern: reflections of one crystal, each seen or not, mixed
+with clutter (a neighbour's spots, noise). For a lattice in a known orientation whose
+reflections :math:`g_j` are seen with probabilities :math:`p_j`, the likelihood over that of
+clutter alone is
+
+.. math:: L = \prod_j \Big[ (1 - p_j) + \frac{p_j}{\rho} N(k_{i(j)}; g_j, \sigma^2) \Big],
+
+where :math:`\rho` is the density of clutter and :math:`k_{i(j)}` the spot nearest to
+:math:`g_j`. Present reflections count for the lattice, absent ones against it, and spots that
+belong to something else count for nothing, however strong they are: a misfit has a bounded cost.
+The evidence of a phase is the mean of L over all orientations. The scale error of the image
+stays explicit, because all places of an image share it.
+
+The form is that of multi-target tracking with clutter and missed detections
+(Bar-Shalom & Li, Multitarget-Multisensor Tracking, 1995), applied to a lattice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from interphase.diffraction.options import Evidence, ScalePrior
+from interphase.diffraction.templates import MAX_REFLECTIONS, Templates
+
+# Scale errors at which evidence is tabulated (fraction by which lengths come out too long).
+SCALE_GRID = np.linspace(-0.099, 0.099, 67)
+# Cells in the table are known to this (fraction): temperature, composition, rounding.
+CELL_SIGMA = 0.003
+# Spots that are matched; the strongest of a place.
+MAX_SPOTS = 8
+# Spots from which an orientation is tried, in pairs.
+BASE_SPOTS = 5
+# Width of the bins of the index of pairs [1/Å].
+BIN = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """The templates of all candidates in one array, with an index of their pairs of reflections."""
+
+    phases: tuple[str, ...]
+    """Identifiers of the candidates."""
+    phase: np.ndarray
+    """Index into `phases` per template, shape (T,)."""
+    g: np.ndarray
+    """Reflections as complex numbers x + iy [1/Å], shape (T, J); 0 is padding."""
+    share: np.ndarray
+    """Relative intensity, shape (T, J); 0 is padding."""
+    hkl: np.ndarray
+    """Indices, shape (T, J, 3)."""
+    zone_axis: np.ndarray
+    """[u, v, w], shape (T, 3)."""
+    weight: np.ndarray
+    """Prior probability among the templates of the same phase, shape (T,)."""
+    pairs: np.ndarray
+    """Template and the two reflections of each pair, ordered by the bins of their lengths,
+    shape (P, 3), int."""
+    pair_key: np.ndarray
+    """Bin of each pair, sorted, shape (P,)."""
+
+    @classmethod
+    def from_templates(cls, templates: Sequence[Templates]) -> Self:
+        """Join the templates of the candidates and index their pairs."""
+        g = np.concatenate([t.g_per_a[..., 1] + 1j * t.g_per_a[..., 0] for t in templates])
+        share = np.concatenate([t.share for t in templates])
+        g = np.where(share > 0, g, 0)
+        phase = np.repeat(np.arange(len(templates)), [len(t.weight) for t in templates])
+        first, second = np.nonzero(~np.eye(MAX_REFLECTIONS, dtype=bool))
+        rows = np.broadcast_to(np.arange(len(g))[:, None], (len(g), len(first)))
+        pairs = np.stack(
+            [rows, np.broadcast_to(first, rows.shape), np.broadcast_to(second, rows.shape)], axis=-1
+        ).reshape(-1, 3)
+        a, b = g[pairs[:, 0], pairs[:, 1]], g[pairs[:, 0], pairs[:, 2]]
+        # Parallel reflections do not fix an orientation any better than one of them.
+        usable = np.abs((a.conj() * b).imag) > 0.1 * np.abs(a) * np.abs(b)
+        key = _pair_key(np.abs(a), np.abs(b))
+        order = np.flatnonzero(usable)[np.argsort(key[usable], kind="stable")]
+        return cls(
+            phases=tuple(t.phase for t in templates),
+            phase=phase,
+            g=g,
+            share=share,
+            hkl=np.concatenate([t.hkl for t in templates]),
+            zone_axis=np.concatenate([t.zone_axis for t in templates]),
+            weight=np.concatenate([t.weight for t in templates]),
+            pairs=pairs[order].astype(np.int32),
+            pair_key=key[order],
+        )
+
+
+def _pair_key(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.asarray((first / BIN).astype(int) * 1000 + (second / BIN).astype(int))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """The best orientation of one phase for a set of spots."""
+
+    phase: str
+    """Identifier."""
+    zone_axis: tuple[int, int, int]
+    """Beam direction, small integers."""
+    matched: tuple[tuple[int, tuple[int, int, int]], ...]
+    """Pairs of spot number and hkl."""
+    scale_error: float
+    """Fraction by which lengths come out too long in this match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidences:
+    """Likelihoods of the hypotheses about one place, relative to clutter alone."""
+
+    phases: np.ndarray
+    """Likelihood per candidate and scale error, shape (C, E)."""
+    unknown: float
+    """Likelihood of a crystal that is none of the candidates."""
+    best: tuple[Match | None, ...]
+    """Best orientation per candidate, ``None`` where no pair of spots fits."""
+
+
+def scale_prior(prior: ScalePrior) -> np.ndarray:
+    """Return the probability of each value of `SCALE_GRID`, shape (E,), sums to 1."""
+    narrow, wide = (
+        np.exp(-0.5 * (SCALE_GRID / sigma) ** 2) / sigma
+        for sigma in (prior.sigma, prior.wide_sigma)
+    )
+    density = (1 - prior.wide_weight) * narrow + prior.wide_weight * wide
+    return np.asarray(density / density.sum())
+
+
+def detection_probability(
+    share: np.ndarray, *, strongest: float, threshold: float, largest: float
+) -> np.ndarray:
+    """Return the probability to see a reflection of relative intensity `share`.
+
+    Parameters
+    ----------
+    share
+        Intensity over that of the strongest reflection of the template.
+    strongest
+        Power over the floor of the strongest spot seen.
+    threshold
+        Power over the floor from which on spots are listed.
+    largest
+        Probability to see a reflection far above the threshold.
+
+    Notes
+    -----
+    Rises as x / (1 + x) with x the predicted power over the threshold: a slow rise, because
+    contrast transfer, tilt and dynamical scattering change powers by factors of a few.
+    """
+    predicted = share * strongest / threshold
+    return np.asarray(largest * predicted / (1 + predicted))
+
+
+def weigh(
+    k_per_a: np.ndarray,
+    strength: np.ndarray,
+    library: Library,
+    *,
+    sigma_per_a: float,
+    area_per_a2: float,
+    threshold: float,
+    evidence: Evidence,
+    anisotropy: float,
+) -> Evidences:
+    """Return how strongly spots speak for each candidate and for an unknown crystal.
+
+    Parameters
+    ----------
+    k_per_a
+        Positions (ky, kx) of the spots [1/Å], strongest first, ndarray of shape (S, 2).
+    strength
+        Power over the floor, shape (S,).
+    library
+        Templates of the candidates.
+    sigma_per_a
+        Standard deviation of a spot's position along each axis [1/Å].
+    area_per_a2
+        Area of the half plane of spatial frequencies that was searched [1/Å²].
+    threshold
+        Power over the floor from which on spots were listed.
+    evidence, anisotropy
+        Numbers of the model, see `Evidence` and `ScalePrior`.
+    """
+    spots = (k_per_a[:, 1] + 1j * k_per_a[:, 0])[:MAX_SPOTS]
+    seen = detection_probability(
+        library.share,
+        strongest=float(strength[0]),
+        threshold=threshold,
+        largest=evidence.max_detection,
+    )
+    clutter = evidence.clutter / area_per_a2
+    unseen = np.log1p(-seen)
+    background = unseen.sum(axis=1)
+    odds = np.log(np.maximum(seen, 1e-12) / clutter) - unseen
+
+    table = np.zeros((len(library.phases), len(SCALE_GRID)))
+    _add_singles(table, spots, library, odds, background, sigma_per_a)
+    best = _add_orientations(table, spots, library, odds, background, sigma_per_a, anisotropy)
+    half = detection_probability(
+        np.array(0.5),
+        strongest=float(strength[0]),
+        threshold=threshold,
+        largest=evidence.max_detection,
+    )
+    unknown = _unknown_lattice(
+        spots, sigma=sigma_per_a, anisotropy=anisotropy, seen=float(half), clutter=clutter
+    )
+    return Evidences(phases=table, unknown=unknown, best=best)
+
+
+def _add_singles(
+    table: np.ndarray,
+    spots: np.ndarray,
+    library: Library,
+    odds: np.ndarray,
+    background: np.ndarray,
+    sigma: float,
+) -> None:
+    """Add the evidence of orientations that explain one spot only, for all rotations at once."""
+    modulus = np.abs(library.g)
+    for spot in np.abs(spots):
+        close = (library.share > 0) & (np.abs(spot - modulus) < 4 * sigma + 0.1 * modulus)
+        template, reflection = np.nonzero(close)
+        g = modulus[template, reflection]
+        log_weight = (
+            np.log(library.weight[template])
+            + odds[template, reflection]
+            + background[template]
+            # A ring of radius k, half of it, in two dimensions.
+            - np.log(np.pi * spot * np.sqrt(2 * np.pi) * sigma)
+        )
+        # Lengths too long by e put a spot at g / (1 + e).
+        centre = g / spot - 1
+        _accumulate(
+            table, library.phase[template], log_weight, centre, np.full(len(g), sigma / spot)
+        )
+
+
+def _accumulate(
+    table: np.ndarray,
+    phase: np.ndarray,
+    log_weight: np.ndarray,
+    centre: np.ndarray,
+    width: np.ndarray,
+) -> None:
+    """Add Gaussians over the scale error, each of height exp(log_weight), to their phases."""
+    if len(phase) == 0:
+        return
+    total = np.hypot(width, CELL_SIGMA)
+    height = np.exp(np.clip(log_weight, -700, 700)) * width / total
+    curve = height[:, None] * np.exp(-0.5 * ((SCALE_GRID - centre[:, None]) / total[:, None]) ** 2)
+    np.add.at(table, phase, curve)
+
+
+def _candidate_orientations(
+    spots: np.ndarray, library: Library, sigma: float, anisotropy: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return template, rotation (unit complex) and mirror (bool) suggested by pairs of spots."""
+    found = []
+    base = spots[:BASE_SPOTS]
+    for i in range(len(base)):
+        for j in range(len(base)):
+            if i == j:
+                continue
+            a, b = base[i], base[j]
+            if abs((a.conjugate() * b).imag) < 0.1 * abs(a) * abs(b):
+                continue
+            rows = _pairs_of_length(library, abs(a), abs(b), sigma)
+            template, first, second = library.pairs[rows].T
+            ga, gb = library.g[template, first], library.g[template, second]
+            # Ratio and angle do not depend on the scale.
+            spread = sigma * np.hypot(1 / abs(a), 1 / abs(b)) + 2 * anisotropy
+            for mirror in (False, True):
+                pa, pb = (ga.conj(), gb.conj()) if mirror else (ga, gb)
+                measured = b / a
+                predicted = pb / pa
+                off = np.minimum(abs(measured - predicted), abs(measured + predicted))
+                good = off < 3.0 * spread * max(abs(measured), 1.0)
+                rotation = a / pa[good]
+                found.append(
+                    (template[good], rotation / abs(rotation), np.full(good.sum(), mirror))
+                )
+    if not found:
+        empty = np.zeros(0, dtype=int)
+        return empty, np.zeros(0, dtype=complex), np.zeros(0, dtype=bool)
+    template, rotation, mirror = (np.concatenate(a) for a in zip(*found, strict=True))
+    return template, rotation, mirror
+
+
+def _pairs_of_length(library: Library, first: float, second: float, sigma: float) -> np.ndarray:
+    """Return the rows of the pair index whose lengths agree within the widest scale error."""
+    reach = [3 * sigma + 0.08 * k for k in (first, second)]
+    low, high = (int(max(first - reach[0], 0) / BIN), int((first + reach[0]) / BIN))
+    bins = np.arange(low, high + 1) * 1000
+    starts = np.searchsorted(library.pair_key, bins + int(max(second - reach[1], 0) / BIN))
+    stops = np.searchsorted(library.pair_key, bins + int((second + reach[1]) / BIN), side="right")
+    return np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)])
+
+
+def _add_orientations(
+    table: np.ndarray,
+    spots: np.ndarray,
+    library: Library,
+    odds: np.ndarray,
+    background: np.ndarray,
+    sigma: float,
+    anisotropy: float,
+) -> tuple[Match | None, ...]:
+    """Add the evidence of orientations that explain two spots or more; return the best of each."""
+    none: tuple[Match | None, ...] = (None,) * len(library.phases)
+    template, rotation, mirror = _candidate_orientations(spots, library, sigma, anisotropy)
+    if len(template) == 0:
+        return none
+    g = library.g[template]
+    g = np.where(mirror[:, None], g.conj(), g) * rotation[:, None]
+    measured, nearest, matched = _assign(g, library.share[template] > 0, spots, sigma)
+    log_weight, centre, width, matched = _fit(
+        g, measured, matched, odds[template], sigma, anisotropy
+    )
+    count = matched.sum(axis=1)
+    several = count >= 2
+    log_weight = log_weight + background[template] + np.log(library.weight[template])
+    # Every ordered pair among the matched base spots led to this orientation once; and of the
+    # two mirror images one is meant.
+    log_weight -= np.log(np.maximum(count * (count - 1), 1)) + np.log(2)
+    keep = several & np.isfinite(log_weight)
+    if not keep.any():
+        return none
+    phase = library.phase[template]
+    _accumulate(table, phase[keep], log_weight[keep], centre[keep], width[keep])
+
+    best: list[Match | None] = []
+    score = np.where(keep, log_weight - 0.5 * (centre / 0.02) ** 2, -np.inf)
+    for number, name in enumerate(library.phases):
+        own = np.where(phase == number, score, -np.inf)
+        h = int(own.argmax())
+        if not np.isfinite(own[h]):
+            best.append(None)
+            continue
+        t = template[h]
+        pairs = tuple(
+            (int(nearest[h, j]), tuple(int(x) for x in library.hkl[t, j]))
+            for j in np.flatnonzero(matched[h])
+        )
+        best.append(
+            Match(
+                phase=name,
+                zone_axis=tuple(int(x) for x in library.zone_axis[t]),
+                matched=pairs,
+                scale_error=float(centre[h]),
+            )
+        )
+    return tuple(best)
+
+
+def _assign(
+    g: np.ndarray, present: np.ndarray, spots: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the spot nearest to each reflection, its number, and whether they belong together.
+
+    Each reflection takes the nearest spot (or its Friedel mate), each spot its nearest
+    reflection, within four standard deviations and the widest scale error.
+    """
+    plus, minus = abs(g[..., None] - spots), abs(g[..., None] + spots)
+    distance = np.where(present[..., None], np.minimum(plus, minus), np.inf)
+    nearest = distance.argmin(axis=2)
+    own = np.take_along_axis(distance, nearest[..., None], axis=2)[..., 0]
+    mutual = np.take_along_axis(distance.argmin(axis=1), nearest, axis=1) == np.arange(g.shape[1])
+    closer = np.take_along_axis(plus <= minus, nearest[..., None], axis=2)[..., 0]
+    measured = spots[nearest] * np.where(closer, 1, -1)
+    return measured, nearest, mutual & (own < 4 * sigma + 0.08 * abs(g))
+
+
+def _fit(
+    g: np.ndarray,
+    measured: np.ndarray,
+    matched: np.ndarray,
+    odds: np.ndarray,
+    sigma: float,
+    anisotropy: float | np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the evidence of each orientation with rotation and anisotropic strain integrated out.
+
+    Rotation has a flat prior over half a turn, the two anisotropic strains a normal one of
+    standard deviation `anisotropy`; the scale error e stays, as a Gaussian of log height,
+    centre and width. A reflection whose misfit makes it worth less than missing it is counted
+    as missed.
+    """
+    log_height = np.zeros(len(g))
+    centre = np.zeros(len(g))
+    width = np.ones(len(g))
+    for _ in range(2):
+        weight = matched / sigma**2
+        # A spot lies at g (1 - e), turned and strained a little.
+        columns = np.stack([1j * g, g.conj(), 1j * g.conj()], axis=-1)
+        residual = measured - g
+        normal = np.einsum("hj,hja,hjb->hab", weight, columns.conj(), columns).real
+        normal[:, 0, 0] += 1e-6
+        normal[:, [1, 2], [1, 2]] += np.reshape(anisotropy, (-1, 1)) ** -2.0
+        inverse = np.linalg.inv(normal)
+
+        def project(
+            a: np.ndarray,
+            b: np.ndarray,
+            weight: np.ndarray = weight,
+            columns: np.ndarray = columns,
+            inverse: np.ndarray = inverse,
+        ) -> np.ndarray:
+            """Return the inner product of two displacement fields, nuisances projected out."""
+            plain = np.einsum("hj,hj,hj->h", weight, a.conj(), b).real
+            left = np.einsum("hj,hja,hj->ha", weight, columns.conj(), a).real
+            right = np.einsum("hj,hja,hj->ha", weight, columns.conj(), b).real
+            return np.asarray(plain - np.einsum("ha,hab,hb->h", left, inverse, right))
+
+        curvature = np.maximum(project(g, g), 1e-6)
+        centre = -project(g, residual) / curvature
+        width = curvature**-0.5
+        chi2 = project(residual, residual) - centre**2 * curvature
+        count = matched.sum(axis=1)
+        log_height = (
+            (matched * odds).sum(axis=1)
+            - count * np.log(2 * np.pi * sigma**2)
+            - 0.5 * chi2
+            + 1.5 * np.log(2 * np.pi)
+            - 0.5 * np.linalg.slogdet(normal)[1]
+            - np.log(2 * np.pi * np.square(anisotropy))
+            - np.log(np.pi)
+        )
+        # Drop what fits worse than it would be missed.
+        strain = np.einsum(
+            "hab,hb->ha",
+            inverse,
+            np.einsum("hj,hja,hj->ha", weight, columns.conj(), residual + centre[:, None] * g).real,
+        )
+        left_over = residual + centre[:, None] * g - np.einsum("hja,ha->hj", columns, strain)
+        worth = odds - np.log(2 * np.pi * sigma**2) - 0.5 * abs(left_over) ** 2 / sigma**2
+        matched = matched & (worth > 0)
+    return log_height, centre, width, matched
+
+
+# Plane nets that crystals of high symmetry show, half a net each, as complex positions relative
+# to the first reflection, with their share of unknown crystals.
+_SIXTH = np.exp(1j * np.pi / 3)
+_FCC = np.exp(1j * np.arccos(1 / 3))
+NETS: dict[str, tuple[float, np.ndarray]] = {
+    "hexagonal": (
+        0.25,
+        np.array([1, _SIXTH, _SIXTH**2, 1 + _SIXTH, _SIXTH + _SIXTH**2, _SIXTH**2 - 1]),
+    ),
+    "square": (0.2, np.array([1, 1j, 1 + 1j, 1j - 1, 2, 2j])),
+    "fcc along 110": (0.15, np.array([1, _FCC, 1 + _FCC, 1 - _FCC, 2, 2 * _FCC])),
+}
+# All other nets are oblique: any two spots, with this share and this freedom of shape.
+OBLIQUE_SHARE = 0.4
+OBLIQUE_STRAIN = 0.3
+# Range of the logarithm of an unknown crystal's spacings.
+LOG_RANGE = 1.6
+
+
+def _unknown_lattice(
+    spots: np.ndarray, *, sigma: float, anisotropy: float, seen: float, clutter: float
+) -> float:
+    """Return the likelihood of a crystal with a lattice that is not among the candidates.
+
+    Its net has any scale and rotation, and is hexagonal, square, that of a face-centred cubic
+    crystal along [110], or oblique. The points of the net count as the reflections of a
+    candidate do.
+    """
+    net, share, strain = [], [], []
+    for prior, points in NETS.values():
+        for base in spots:
+            for origin in points:
+                net.append(points / origin * base)
+                share.append(prior / len(points))
+                strain.append(anisotropy)
+    for i, a in enumerate(spots):
+        for b in spots[:i]:
+            if abs((a.conjugate() * b).imag) > 0.1 * abs(a) * abs(b):
+                net.append(np.array([a, b, a + b, a - b, 2 * a, 2 * b]))
+                share.append(OBLIQUE_SHARE)
+                strain.append(OBLIQUE_STRAIN)
+    g = np.array(net)
+    odds = np.full(g.shape, np.log(seen / (1 - seen) / clutter))
+    measured, _, matched = _assign(g, np.ones(g.shape, dtype=bool), spots, sigma)
+    log_height, _, width, matched = _fit(g, measured, matched, odds, sigma, np.array(strain))
+    count = np.maximum(matched.sum(axis=1), 1)
+    log_weight = (
+        log_height
+        + g.shape[1] * np.log1p(-seen)
+        + np.log(np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count)
+    )
+    return float(np.exp(np.clip(log_weight, -700, 700)).sum())

@@ -1,0 +1,97 @@
+"""From likelihoods of many places to probabilities, with the scale error they share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interphase.diffraction.matching import SCALE_GRID
+
+# One place in so many misleads about the common scale, whatever its likelihood says.
+ODD_PLACE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posterior:
+    """Probabilities of the hypotheses about each place of one image."""
+
+    probability: np.ndarray
+    """Candidates, then unknown, then nothing periodic; shape (R, C + 2), rows sum to 1."""
+    scale: np.ndarray
+    """Probability of each value of `SCALE_GRID` from all places, shape (E,)."""
+    scale_of: np.ndarray
+    """Mean scale error of each place under each candidate, shape (R, C)."""
+
+    @property
+    def scale_sigma(self) -> float:
+        """Standard deviation of the common scale error (fraction)."""
+        mean = float(self.scale @ SCALE_GRID)
+        return float(np.sqrt(self.scale @ (SCALE_GRID - mean) ** 2))
+
+
+def combine(
+    phases: np.ndarray,
+    unknown: np.ndarray,
+    *,
+    chance: np.ndarray,
+    scale: np.ndarray,
+    unknown_prior: float,
+) -> Posterior:
+    """Return posterior probabilities of all places of an image.
+
+    Parameters
+    ----------
+    phases
+        Likelihood of each candidate per scale error, shape (R, C, E).
+    unknown
+        Likelihood of a crystal that is none of them, shape (R,).
+    chance
+        Probability that noise makes the place, shape (R,).
+    scale
+        Prior probability of each scale error, shape (E,).
+    unknown_prior
+        Prior probability of a crystal that is none of the candidates; the candidates share the
+        rest evenly.
+
+    Notes
+    -----
+    All places have the same scale error. The belief about it that a place is judged with comes
+    from the prior and from all *other* places, so that no place counts twice; one place in
+    twenty is allowed to mislead.
+    """
+    n_places, n_candidates, _ = phases.shape
+    share = (1 - unknown_prior) / max(n_candidates, 1)
+    joint = share * phases.sum(axis=1) + unknown_prior * unknown[:, None]
+    joint = joint / np.maximum(joint.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    log_factor = np.log((1 - ODD_PLACE) * joint + ODD_PLACE)
+    log_belief = np.log(np.maximum(scale, np.finfo(float).tiny)) + log_factor.sum(axis=0)
+    others = _normalised(log_belief - log_factor)
+
+    candidate = share * np.einsum("rce,re->rc", phases, others)
+    crystal = np.concatenate([candidate, unknown_prior * unknown[:, None]], axis=1)
+    total = crystal.sum(axis=1, keepdims=True)
+    crystal = np.where(total > 0, crystal / np.maximum(total, np.finfo(float).tiny), 0)
+    crystal[total[:, 0] <= 0, -1] = 1
+    weighted = phases * others[:, None, :]
+    mass = weighted.sum(axis=2)
+    mean = (weighted @ SCALE_GRID) / np.maximum(mass, np.finfo(float).tiny)
+    return Posterior(
+        probability=np.concatenate([crystal * (1 - chance[:, None]), chance[:, None]], axis=1),
+        scale=_normalised(log_belief[None])[0],
+        scale_of=mean.reshape(n_places, n_candidates),
+    )
+
+
+def _normalised(log_weight: np.ndarray) -> np.ndarray:
+    weight = np.exp(log_weight - log_weight.max(axis=-1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=-1, keepdims=True))
+
+
+def credible_set(probability: np.ndarray, content: float = 0.9) -> np.ndarray:
+    """Return the indices of the fewest hypotheses that together hold `content`, likeliest first.
+
+    >>> credible_set(np.array([0.3, 0.65, 0.05])).tolist()
+    [1, 0]
+    """
+    order = np.argsort(-probability, kind="stable")
+    held = np.cumsum(probability[order])
+    return order[: int(np.searchsorted(held, content - 1e-12)) + 1]
