@@ -15,11 +15,13 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "strong_zone_axes",
             "zone_axis_orientation",
         ],
+        "demo": ["DemoFile", "DemoTruth", "write_demo_session"],
         "detectors": ["IDEAL_COUNTER", "Detector", "movie", "record_counts", "record_electrons"],
         "imaging": [
             "ExitWave",
             "Optics",
             "diffraction_intensity",
+            "diffraction_pattern",
             "exit_wave",
             "image_from_exit_wave",
             "memory_estimate_gb",

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.detectors import IDEAL_COUNTER, Detector, record_electrons
 from interphase.simulation.scene import Scene
 
 _WAVE_BUFFERS = 12
@@ -266,6 +267,46 @@ def diffraction_intensity(
     aperture = np.clip((aperture_diameter_a / 2 - radius) / soft, 0, 1)
     pattern = np.abs(np.fft.fftshift(np.fft.fft2(wave.array * aperture))) ** 2
     return pattern / pattern.sum(), 1 / extent
+
+
+def diffraction_pattern(
+    wave: ExitWave,
+    *,
+    aperture_diameter_a: float,
+    dose_e_per_a2: float,
+    beam_stop_per_a: float = 0.0,
+    detector: Detector = IDEAL_COUNTER,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, float]:
+    """Return a recorded selected-area pattern.
+
+    Parameters
+    ----------
+    wave
+        The exit wave of a square field.
+    aperture_diameter_a
+        Diameter of the selected area [Å].
+    dose_e_per_a2
+        Dose at the specimen [e/Å²].
+    beam_stop_per_a
+        Radius around the undiffracted beam in which nothing arrives [1/Å].
+    detector
+        The camera.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    pattern
+        Counts, undiffracted beam at (M // 2, N // 2), shape (M, N).
+    reciprocal_pixel_size_per_a
+        Sampling [1/Å].
+    """
+    share, step = diffraction_intensity(wave, aperture_diameter_a=aperture_diameter_a)
+    along = (np.arange(len(share)) - len(share) // 2) * step
+    share = np.where(np.hypot(along[:, None], along) < beam_stop_per_a, 0.0, share)
+    electrons = share * (dose_e_per_a2 * np.pi / 4 * aperture_diameter_a**2)
+    return record_electrons(electrons, detector=detector, rng=rng), step
 
 
 def _quiet(device: str) -> dict[str, object]:
