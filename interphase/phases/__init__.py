@@ -10,19 +10,40 @@ elements that no phase of the table holds load it.
 """
 
 from interphase.phases.cif import phase_from_cif
-from interphase.phases.kinematics import Reflections, reflections, structure_factors
+from interphase.phases.ambiguity import (
+    AmbiguousPair,
+    CoincidentSpacing,
+    ambiguous_pairs,
+    coincident_spacings,
+)
+from interphase.phases.kinematics import (
+    Families,
+    Reflections,
+    families,
+    reflections,
+    structure_factors,
+)
+from interphase.phases.rows import ambiguity_rows, phase_rows
 from interphase.phases.sets import candidates, phase_sets
 from interphase.phases.symmetry import point_group_rotations, zone_axes
 from interphase.phases.table import Contraction, Phase, known_phases, load_phase
 
 __all__ = [
+    "AmbiguousPair",
+    "CoincidentSpacing",
     "Contraction",
+    "Families",
     "Phase",
     "Reflections",
+    "ambiguity_rows",
+    "ambiguous_pairs",
     "candidates",
+    "coincident_spacings",
+    "families",
     "known_phases",
     "load_phase",
     "phase_from_cif",
+    "phase_rows",
     "phase_sets",
     "point_group_rotations",
     "reflections",

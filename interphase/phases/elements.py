@@ -77,7 +77,7 @@ def scattering_factor(element: str, g_per_a: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    :math:`f(s) = \sum_{i=1}^{4} a_i \exp(-b_i s^2)` with :math:`s = g / 2` (Table 4 of [1]_;
+    :math:`f(s) = \sum_{i=1}^{4} a_i \exp(-b_i s^2)` with :math:`s = g / 2` ([1]_;
     hydrogen and other elements that table leaves out from [2]_).
 
     References
@@ -91,8 +91,8 @@ def scattering_factor(element: str, g_per_a: np.ndarray) -> np.ndarray:
     --------
     >>> oxygen = scattering_factor("O", np.array([2 / 4.6114]))
     >>> lithium = scattering_factor("Li", np.array([2 / 4.6114]))
-    >>> round(float(oxygen[0]), 3), round(2 * float(lithium[0]), 3)
-    (1.352, 1.336)
+    >>> round(float(oxygen[0]), 3), round(float(lithium[0]), 3)
+    (1.352, 0.668)
     """
     a, b = scattering_parameters(element)
     s_squared = np.asarray(g_per_a, dtype=float)[..., np.newaxis] ** 2 / 4

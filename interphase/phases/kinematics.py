@@ -8,7 +8,7 @@ from interphase.errors import ParameterError, PhaseError
 from interphase.phases.elements import scattering_factor
 from interphase.phases.table import Phase
 
-_FORBIDDEN = 1e-6
+_FORBIDDEN = 1e-9
 """|F|² below this share of all atoms scattering in step counts as extinct."""
 _CHUNK = 4_000_000
 _MOST_REFLECTIONS = 2_000_000
@@ -97,6 +97,73 @@ def reflections(phase: Phase, *, d_min_a: float, relative_min: float = 0.0) -> R
         d_a=1 / length[order],
         intensity=intensity[order],
         relative=relative[order],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Families:
+    """Reflections of one phase grouped as a powder ring shows them, longest spacing first."""
+
+    identifier: str
+    """The phase."""
+    hkl: np.ndarray
+    """One reflection of each family, int, shape (F, 3)."""
+    d_a: np.ndarray
+    """Spacings [Å], shape (F,)."""
+    multiplicity: np.ndarray
+    """Reflections in each family, both Friedel mates, int, shape (F,)."""
+    intensity: np.ndarray
+    """Sum of |F|² over the family [Å²], shape (F,)."""
+    relative: np.ndarray
+    """`intensity` over the strongest of the set, shape (F,)."""
+
+
+def families(spots: Reflections, *, merge_rings: bool = False) -> Families:
+    """Return reflections grouped by spacing and intensity, or by spacing alone.
+
+    Equal spacing and equal kinematic intensity is what symmetry makes of equivalent
+    reflections; different ones that share both by accident are grouped too.
+
+    Parameters
+    ----------
+    spots
+        Reflections of one phase.
+    merge_rings
+        Group by spacing alone, as a ring that cannot be resolved further does.
+
+    Returns
+    -------
+    Families
+        F families, with the intensity of the ring.
+
+    Examples
+    --------
+    >>> from interphase.phases import load_phase
+    >>> rings = families(reflections(load_phase("LiF"), d_min_a=1.4))
+    >>> rings.d_a.round(3).tolist(), rings.multiplicity.tolist()
+    ([2.325, 2.013, 1.424], [8, 6, 12])
+    >>> (100 * rings.relative).round().astype(int).tolist()
+    [18, 100, 96]
+    """
+    spacing = np.round(np.log(spots.d_a), 6)
+    strength = np.zeros_like(spacing) if merge_rings else np.round(np.log(spots.intensity), 4)
+    _, first, group, multiplicity = np.unique(
+        np.stack([-spacing, strength], axis=1),
+        axis=0,
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
+    )
+    group = group.ravel()
+    intensity = np.bincount(group, weights=spots.intensity)
+    hkl = np.array([max(map(tuple, spots.hkl[group == i])) for i in range(len(first))])
+    return Families(
+        identifier=spots.identifier,
+        hkl=hkl,
+        d_a=spots.d_a[first],
+        multiplicity=multiplicity,
+        intensity=intensity,
+        relative=intensity / intensity.max(),
     )
 
 

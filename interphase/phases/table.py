@@ -149,8 +149,8 @@ class Phase:
 
         Examples
         --------
-        >>> load_phase("Li").at(90).lattice[0]
-        3.48728435
+        >>> round(load_phase("Li").at(90).lattice[0], 4)
+        3.4873
         """
         if not 0 < temperature_k < float("inf"):
             raise ParameterError(
@@ -176,6 +176,7 @@ class Phase:
             self,
             lattice=(a * factor, b * factor, c * factor, alpha, beta, gamma),
             temperature_k=float(temperature_k),
+            grade=max(self.grade, known.grade, key=lambda grade: grade[0]),
             note=f"{self.note} {remark}".strip(),
             contraction=None,
         )
