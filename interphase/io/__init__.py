@@ -1,1 +1,51 @@
+"""Files in, HyperSpy signals and acquisition records out: the only reader of files.
 
+>>> from interphase.io import read                                   # doctest: +SKIP
+>>> loaded = read("grid1/FoilHole_07.mrc")                           # doctest: +SKIP
+>>> loaded.signal, loaded.acquisition.dose_e_per_a2                  # doctest: +SKIP
+
+``read`` gives signal and record in one read; ``load`` and ``read_acquisition`` give one of them;
+``discover`` lists a session's folder; ``read_session_config`` reads its session.toml; ``describe``
+is what ``interphase info --json`` prints. A file that cannot be read raises
+:class:`~interphase.errors.FileReadError` with one sentence, never anything else.
+"""
+
+from interphase.io.describing import describe
+from interphase.io.discovery import FileEntry, discover
+from interphase.io.dose import scan_dose
+from interphase.io.reading import (
+    Loaded,
+    read,
+    read_acquisition,
+    read_acquisitions,
+    sidecars_of,
+)
+from interphase.io.session_config import (
+    SESSION_FILE,
+    FileConfig,
+    SessionConfig,
+    commented_session_toml,
+    read_session_config,
+)
+from interphase.io.signals import image_stack, is_xray, load, load_all
+
+__all__ = [
+    "SESSION_FILE",
+    "FileConfig",
+    "FileEntry",
+    "Loaded",
+    "SessionConfig",
+    "commented_session_toml",
+    "describe",
+    "discover",
+    "image_stack",
+    "is_xray",
+    "load",
+    "load_all",
+    "read",
+    "read_acquisition",
+    "read_acquisitions",
+    "read_session_config",
+    "scan_dose",
+    "sidecars_of",
+]

@@ -1,0 +1,158 @@
+"""What a signal's axes say: the kind of a file, its shape, its calibrations."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from interphase.acquisition import Kind, Origin
+from interphase.io.facts import Facts
+from interphase.io.signals import Signal, is_xray
+from interphase.io.units import angstrom_per, ev_per, is_angle, per_angstrom_per
+
+_LONGEST_PIXEL_A = 1e7
+"""1 mm; an axis step above it is no length in a specimen."""
+_LONGEST_TAGGED_PIXEL_A = 1e4
+"""1 µm; a resolution tag of a picture above it speaks of paper or a screen."""
+_ISOTROPIC = 1e-3
+
+
+def facts_of_axes(signal: Signal, *, suffix: str) -> tuple[Kind, tuple[int, ...], Facts]:
+    """Read kind, shape and calibrations from a signal's axes.
+
+    Parameters
+    ----------
+    signal
+        A HyperSpy signal.
+    suffix
+        The file's suffix, because some formats state a unit that they do not know.
+
+    Returns
+    -------
+    kind : Kind
+        What the signal is.
+    shape : tuple of int
+        Its array shape.
+    facts : Facts
+        Its calibrations, and why those that are missing are missing.
+    """
+    facts = Facts(origin=Origin.HEADER, where="axes")
+    shape = tuple(int(size) for size in signal.data.shape)
+    navigation = [axis for axis in signal.axes_manager.navigation_axes if axis.size > 1]
+    axes = list(signal.axes_manager.signal_axes)
+    if signal.axes_manager.signal_dimension == 1:
+        kind = Kind.SPECTRUM_IMAGE if navigation else Kind.SPECTRUM
+        _read_energy(facts, axes[0])
+        if navigation:
+            _read_length(facts, "scan_step_a", navigation, "scan axis", suffix)
+        if is_xray(signal):
+            facts.add("detector", "X-ray", "range of the energy axis")
+        return kind, shape, facts
+    if signal.axes_manager.signal_dimension != 2:
+        facts.warnings.append(f"an array of shape {shape} is neither images nor spectra")
+        return Kind.IMAGE, shape, facts
+    units = [axis.units for axis in axes]
+    reciprocal = any(per_angstrom_per(unit) or is_angle(unit) for unit in units)
+    impossible = _is_impossible_length(axes)
+    scanned = [axis for axis in navigation if angstrom_per(axis.units) is not None]
+    frames = math.prod(axis.size for axis in navigation) if navigation else 1
+    if reciprocal or impossible or suffix == ".blo" or len(navigation) >= 2:
+        kind = Kind.SCAN_4D if scanned or len(navigation) >= 2 else Kind.DIFFRACTION
+        _read_reciprocal(facts, axes, suffix)
+        if kind is Kind.SCAN_4D:
+            _read_length(facts, "scan_step_a", navigation, "scan axis", suffix)
+    else:
+        kind = Kind.MOVIE if navigation else Kind.IMAGE
+        _read_length(facts, "pixel_size_a", axes, "image axis", suffix)
+    if kind in {Kind.MOVIE, Kind.DIFFRACTION} and frames > 1:
+        facts.add("frames", frames, "length of the frame axis")
+    return kind, shape, facts
+
+
+def _is_impossible_length(axes: Sequence[Any]) -> bool:
+    factors = [angstrom_per(axis.units) for axis in axes]
+    return any(
+        factor is not None and abs(axis.scale) * factor > _LONGEST_PIXEL_A * 1e3
+        for factor, axis in zip(factors, axes, strict=True)
+    )
+
+
+def _read_length(
+    facts: Facts, name: str, axes: Sequence[Any], what: str, suffix: str
+) -> None:
+    remedy = f"give `{name}` in Å in session.toml"
+    if name == "pixel_size_a":
+        remedy += " or with --pixel-size"
+    steps = []
+    for axis in axes:
+        factor = angstrom_per(axis.units)
+        if factor is None:
+            unit = axis.units if isinstance(axis.units, str) and axis.units.strip() else "no unit"
+            facts.missing[name] = f"the {what} has {unit}, which is no calibrated length: {remedy}"
+            return
+        steps.append(abs(float(axis.scale)) * factor)
+    tagged = suffix in {".tif", ".tiff"} and axes[0].units in {"cm", "mm", "inch"}
+    if tagged and max(steps) > _LONGEST_TAGGED_PIXEL_A:
+        facts.missing[name] = (
+            "the resolution tag speaks of a print or a screen, not of the specimen: " + remedy
+        )
+        return
+    step = math.sqrt(steps[0] * steps[1]) if len(steps) == 2 else steps[0]
+    detail = f"scale [{axes[0].units}] of the {what}"
+    if len(steps) == 2 and abs(steps[0] / steps[1] - 1) > _ISOTROPIC if steps[-1] > 0 else False:
+        facts.warnings.append(
+            f"the {what} has {steps[0]:.5g} Å along x and {steps[1]:.5g} Å along y: the geometric "
+            f"mean is used as {name}"
+        )
+    facts.add(name, step, detail)
+    if name in facts.missing:
+        facts.missing[name] += ": " + remedy
+
+
+def _read_reciprocal(facts: Facts, axes: Sequence[Any], suffix: str) -> None:
+    name = "reciprocal_pixel_size_per_a"
+    remedy = f"give `{name}` in 1/Å in session.toml"
+    factors = [per_angstrom_per(axis.units) for axis in axes]
+    axis = axes[0]
+    if None not in factors:
+        steps = [
+            abs(float(a.scale)) * factor
+            for a, factor in zip(axes, factors, strict=True)
+            if factor is not None
+        ]
+        facts.add(name, math.sqrt(math.prod(steps)), f"scale [{axis.units}] of the pattern's axis")
+    elif is_angle(axis.units):
+        facts.missing[name] = f"the pattern's axis is in {axis.units}: {remedy}"
+    elif suffix == ".blo":
+        facts.missing[name] = (
+            f"a block file states camera pixels of {axis.scale:.3g} {axis.units}, which is no "
+            f"calibration of the pattern: {remedy}"
+        )
+    elif _is_impossible_length(axes):
+        facts.missing[name] = (
+            f"the file states a pixel of {axis.scale:.3g} {axis.units}, which is no length: {remedy}"
+        )
+        facts.warnings.append(
+            f"a pixel of {axis.scale:.3g} {axis.units} is nonsense and not believed; it is what a "
+            "diffraction pattern in a .ser file looks like without its .emi file"
+        )
+    else:
+        facts.missing[name] = (
+            f"the pattern's axis has {axis.units or 'no unit'}, which is no reciprocal length: "
+            + remedy
+        )
+
+
+def _read_energy(facts: Facts, axis: Any) -> None:
+    factor = ev_per(axis.units)
+    if factor is None:
+        unit = axis.units if isinstance(axis.units, str) and axis.units.strip() else "no unit"
+        facts.missing["dispersion_ev"] = (
+            f"the spectrum's axis has {unit}, which is no energy: give `dispersion_ev` in "
+            "session.toml"
+        )
+        return
+    detail = f"scale [{axis.units}] of the energy axis"
+    facts.add("dispersion_ev", abs(float(axis.scale)) * factor, detail)
+    first, last = float(axis.axis[0]) * factor, float(axis.axis[-1]) * factor
+    if "dispersion_ev" in facts.values and math.isfinite(first) and math.isfinite(last):
+        facts.add("energy_range_ev", (min(first, last), max(first, last)), detail)

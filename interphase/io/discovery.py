@@ -1,0 +1,119 @@
+"""What lies in a session's folder: every file once, its companions beside it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from interphase.errors import FileReadError, ParameterError
+from interphase.io.checks import sers_of
+from interphase.io.epu import ROOT
+from interphase.io.reading import SIDECAR_SUFFIXES, sidecars_of
+from interphase.io.session_config import SESSION_FILE
+from interphase.io.signals import SUFFIXES, emi_of
+
+RESULT_MARKERS = ("provenance.json", ".interphase")
+"""A folder that holds one of these is the result of an earlier run, not data."""
+
+_KNOWN_UNREADABLE = {
+    ".eer": "EER movies are not read in this version: convert it to MRC or TIFF",
+    ".jpg": "a lossy picture of an image, not its data",
+    ".jpeg": "a lossy picture of an image, not its data",
+    ".png": "a picture, of which neither counts nor calibration are known",
+    ".zspy": "zspy folders are not read: save the signal as .hspy",
+    ".gtg": "a Gatan gain table, not a measurement",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One measurement of a session, or a file that is none."""
+
+    path: Path
+    """The file to read."""
+    sidecars: tuple[Path, ...] = ()
+    """Files that belong to it: read with it, not on their own."""
+    reason: str = ""
+    """Why the file is not read; empty for one that is."""
+
+    @property
+    def recognised(self) -> bool:
+        """Whether the file is one to read."""
+        return not self.reason
+
+
+def discover(folder: str | Path, *, exclude: Iterable[str | Path] = ()) -> tuple[FileEntry, ...]:
+    """List every file of a folder tree once, with the files that belong to it.
+
+    An .emi and its .ser files are one measurement; an .mdoc or EPU .xml goes with the data file it
+    describes, and stands on its own where that is not there. Hidden files, session.toml and the
+    results of earlier runs are left out; files that cannot be read are listed with the reason.
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    exclude
+        Folders to leave out.
+
+    Returns
+    -------
+    tuple of FileEntry
+        Sorted by path.
+
+    Raises
+    ------
+    ParameterError
+        `folder` is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
+    files = sorted(_files(folder, {Path(path).resolve() for path in exclude}))
+    companions: dict[Path, tuple[Path, ...]] = {}
+    for path in files:
+        suffix = path.suffix.lower()
+        if suffix == ".emi":
+            companions[path] = tuple(sers_of(path))
+        elif suffix in SUFFIXES and not (suffix == ".ser" and emi_of(path)):
+            companions[path] = sidecars_of(path)
+    attached = {sidecar for found in companions.values() for sidecar in found}
+    return tuple(
+        FileEntry(path=path, sidecars=companions.get(path, ()), reason=_reason(path))
+        for path in files
+        if path not in attached
+    )
+
+
+def _files(folder: Path, exclude: set[Path]) -> Iterable[Path]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        return
+    if any((folder / marker).exists() for marker in RESULT_MARKERS):
+        return
+    for path in inside:
+        if path.name.startswith(".") or path.resolve() in exclude:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path, exclude)
+        elif path.is_file() and path.name != SESSION_FILE:
+            yield path
+
+
+def _reason(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix == ".xml":
+        try:
+            return "" if _is_epu(path) else "an XML file that is not of EPU"
+        except (FileReadError, OSError) as error:
+            return str(error)
+    if suffix in SUFFIXES | SIDECAR_SUFFIXES:
+        return ""
+    known = ", ".join(sorted(SUFFIXES | SIDECAR_SUFFIXES))
+    kind = f"the suffix {suffix}" if suffix else "a file without a suffix"
+    return _KNOWN_UNREADABLE.get(suffix, f"{kind} is none of those that are read ({known})")
+
+
+def _is_epu(path: Path) -> bool:
+    with path.open("rb") as file:
+        return ROOT.encode() in file.read(2048)

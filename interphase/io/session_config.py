@@ -1,0 +1,225 @@
+"""session.toml: what no file header holds, and what the headers hold wrongly."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from interphase.acquisition import Acquisition, Kind
+from interphase.errors import ConfigurationError
+
+SESSION_FILE = "session.toml"
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class FileConfig(BaseModel):
+    """What is said of one file, or of all files that match a pattern."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    sample: str | None = Field(None, description="specimen name")
+    electrolyte: str | None = Field(None, description="electrolyte of the cell")
+    electrode: str | None = Field(None, description="electrode of the cell")
+    temperature_k: _Positive | None = Field(None, description="specimen temperature [K]")
+    beam_energy_kev: Annotated[float, Field(ge=1, le=3000)] | None = Field(
+        None, description="beam energy [keV]"
+    )
+    beam_current_pa: _Positive | None = Field(None, description="probe current [pA]")
+    pixel_size_a: _Positive | None = Field(None, description="image sampling [Å]")
+    reciprocal_pixel_size_per_a: _Positive | None = Field(
+        None, description="sampling of a diffraction pattern, no 2π [1/Å]"
+    )
+    scan_step_a: _Positive | None = Field(
+        None, description="distance of the positions of a scan of spectra or patterns [Å]"
+    )
+    dispersion_ev: _Positive | None = Field(None, description="width of an energy channel [eV]")
+    dose_e_per_a2: _NotNegative | None = Field(
+        None, description="electron fluence of one exposure at the specimen [e/Å²]"
+    )
+    dose_rate_e_per_a2_s: _NotNegative | None = Field(None, description="fluence rate [e/Å²/s]")
+    prior_dose_e_per_a2: _NotNegative | None = Field(
+        None, description="fluence the place had received before [e/Å²]"
+    )
+    exposure_time_s: _Positive | None = Field(None, description="duration, all frames [s]")
+    dwell_time_s: _Positive | None = Field(None, description="time per position of a scan [s]")
+    frames: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="frames of the exposure, or how often a scan was repeated"
+    )
+    semi_convergence_angle_mrad: _Positive | None = Field(
+        None, description="semi-angle of convergence [mrad]"
+    )
+    collection_angle_mrad: _Positive | None = Field(
+        None, description="semi-angle of collection of the spectrometer [mrad]"
+    )
+    defocus_a: float | None = Field(None, description="defocus, positive = underfocus [Å]")
+    spherical_aberration_mm: float | None = Field(
+        None, description="coefficient of spherical aberration [mm]"
+    )
+
+
+class SessionConfig(FileConfig):
+    """A whole session.toml: values for every file, the phases asked about, and exceptions."""
+
+    phases: str | tuple[str, ...] | None = Field(
+        None, description="candidate set, or a list of phases and CIF files"
+    )
+    files: Mapping[str, FileConfig] = Field(
+        default_factory=dict, description="file name or pattern → values for those files alone"
+    )
+
+    def values_for(self, name: str) -> dict[str, Any]:
+        """Return what is said of the file `name`, the later matching table winning."""
+        said = self.model_dump(include=set(FileConfig.model_fields), exclude_none=True)
+        for pattern, table in self.files.items():
+            if name == pattern or fnmatch(name, pattern):
+                said |= table.model_dump(exclude_none=True)
+        return said
+
+
+def read_session_config(path: str | Path) -> SessionConfig:
+    """Read a session.toml.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder that may hold one.
+
+    Returns
+    -------
+    SessionConfig
+        What it says; an empty one where a folder holds none.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is no TOML, or holds a key or a value that cannot be understood.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / SESSION_FILE
+        if not path.is_file():
+            return SessionConfig()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path.name} cannot be opened: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path.name} is not valid TOML: {error}") from error
+    try:
+        return SessionConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path.name}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        model = FileConfig if where[0] == "files" and len(where) > 1 else SessionConfig
+        known = sorted(model.model_fields)
+        close = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.0)[0]
+        return f"the key `{key}` is unknown; did you mean `{close}`?"
+    return f"`{key}` is {first['input']!r}: {first['msg']}"
+
+
+def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
+    """Write a session.toml with everything that can be said, commented out.
+
+    Parameters
+    ----------
+    acquisitions
+        File name → what its headers say.
+
+    Returns
+    -------
+    str
+        TOML text; reading it back changes nothing until a line is uncommented.
+    """
+    lines = [
+        "# session.toml: what no file header holds.",
+        "# Remove the # of a line and fill it in. A value here outranks headers and sidecars.",
+        "",
+        "# --- for every file of this folder",
+    ]
+    unwanted = {"pixel_size_a", "reciprocal_pixel_size_per_a", "dose_e_per_a2"}
+    for name, info in FileConfig.model_fields.items():
+        if name in unwanted:
+            continue
+        lines.append(f"# {name} = {_said_by(name, acquisitions.values())}  # {info.description}")
+    lines += [
+        '# phases = "lithium-sei"  # candidate set, or a list such as ["Li2O", "LiF", "my.cif"]',
+        "",
+        "# --- for one file, or for all that match a pattern such as \"*.tif\"",
+    ]
+    for name, acquisition in sorted(acquisitions.items()):
+        wanted = [field for field in acquisition.missing if field in FileConfig.model_fields]
+        if not wanted:
+            continue
+        lines.append(f"# [files.{_quoted(name)}]")
+        for field in wanted:
+            reason = " ".join(acquisition.missing[field].split())
+            lines.append(f"# {field} = ...  # missing: {reason}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _said_by(name: str, acquisitions: Iterable[Acquisition]) -> str:
+    said = {getattr(acquisition, name) for acquisition in acquisitions} - {None}
+    if len(said) == 1:
+        value = said.pop()
+        return _quoted(value) if isinstance(value, str) else f"{value:.6g}"
+    return '"..."' if name in {"sample", "electrolyte", "electrode"} else "..."
+
+
+WANTED: Mapping[Kind, tuple[str, ...]] = {
+    Kind.IMAGE: ("pixel_size_a", "beam_energy_kev", "dose_e_per_a2", "stage"),
+    Kind.MOVIE: ("pixel_size_a", "beam_energy_kev", "dose_e_per_a2", "exposure_time_s", "stage"),
+    Kind.DIFFRACTION: (
+        "reciprocal_pixel_size_per_a",
+        "beam_energy_kev",
+        "dose_e_per_a2",
+        "stage",
+    ),
+    Kind.SCAN_4D: (
+        "reciprocal_pixel_size_per_a",
+        "scan_step_a",
+        "beam_energy_kev",
+        "dose_e_per_a2",
+        "stage",
+    ),
+    Kind.SPECTRUM: (
+        "dispersion_ev",
+        "beam_energy_kev",
+        "semi_convergence_angle_mrad",
+        "collection_angle_mrad",
+        "dose_e_per_a2",
+    ),
+    Kind.SPECTRUM_IMAGE: (
+        "dispersion_ev",
+        "scan_step_a",
+        "beam_energy_kev",
+        "semi_convergence_angle_mrad",
+        "collection_angle_mrad",
+        "dose_e_per_a2",
+    ),
+    Kind.METADATA: ("dose_e_per_a2", "stage"),
+}
+"""Kind of file → what its questions commonly need."""
+
+REMEDIES: Mapping[str, str] = {
+    "pixel_size_a": "give --pixel-size in Å, or `pixel_size_a` in session.toml",
+    "beam_energy_kev": "give --beam-energy in keV, or `beam_energy_kev` in session.toml",
+    "stage": "no header or sidecar states it",
+}
+"""Field → how to give it, where session.toml is not the only way."""
