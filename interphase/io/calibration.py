@@ -76,9 +76,7 @@ def _is_impossible_length(axes: Sequence[Any]) -> bool:
     )
 
 
-def _read_length(
-    facts: Facts, name: str, axes: Sequence[Any], what: str, suffix: str
-) -> None:
+def _read_length(facts: Facts, name: str, axes: Sequence[Any], what: str, suffix: str) -> None:
     remedy = f"give `{name}` in Å in session.toml"
     if name == "pixel_size_a":
         remedy += " or with --pixel-size"
@@ -129,7 +127,7 @@ def _read_reciprocal(facts: Facts, axes: Sequence[Any], suffix: str) -> None:
         )
     elif _is_impossible_length(axes):
         facts.missing[name] = (
-            f"the file states a pixel of {axis.scale:.3g} {axis.units}, which is no length: {remedy}"
+            f"a pixel of {axis.scale:.3g} {axis.units}, as the file states, is no length: {remedy}"
         )
         facts.warnings.append(
             f"a pixel of {axis.scale:.3g} {axis.units} is nonsense and not believed; it is what a "

@@ -73,7 +73,7 @@ def sers_of(emi: Path) -> list[Path]:
 
 
 def check_emi(path: Path) -> int:
-    """The .emi must be whole and its .ser files must lie beside it and be whole."""
+    """Require a whole .emi with its whole .ser files beside it."""
     if path.stat().st_size > _LARGEST_TEXT * 16:
         _refuse(path, "no .emi file is as large")
     content = path.read_bytes()
@@ -91,16 +91,18 @@ def check_emi(path: Path) -> int:
 
 
 def check_ser(path: Path) -> int:
-    """Header, dimensions, and every element of a .ser file must lie inside it."""
+    """Require header, dimensions and every element of a .ser file to lie inside it."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(30)
-        order, series, version, data_id, tag_id, _total, valid = struct.unpack("<HHHIIII", head[:22])
+        order, series, version = struct.unpack("<HHH", head[:6])
+        data_id, _tag_id, _total, valid = struct.unpack("<IIII", head[6:22])
         wide = version > 528
         if order != 0x4949 or series != 0x0197 or data_id not in (0x4120, 0x4122):
             _refuse(path, "it has not the header of a .ser file")
         file.seek(22)
-        offsets_at, dimensions = struct.unpack("<QI" if wide else "<II", file.read(12 if wide else 8))
+        layout = struct.Struct("<QI" if wide else "<II")
+        offsets_at, dimensions = layout.unpack(file.read(layout.size))
         if dimensions > 8:
             _refuse(path, f"it claims {dimensions} dimensions")
         positions = 1
@@ -135,7 +137,7 @@ def check_ser(path: Path) -> int:
 
 
 def check_blo(path: Path) -> int:
-    """All frames that the header of a block file promises must be there."""
+    """Require all the patterns that the header of a block file promises."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(38)
@@ -143,16 +145,16 @@ def check_blo(path: Path) -> int:
             _refuse(path, "it has not the header of a block file")
         first, second = struct.unpack("<II", head[8:16])
         side, _rotation, columns, rows = struct.unpack("<HHHH", head[20:28])
-    frames = columns * rows
+    frames: int = columns * rows
     if not (0 < first <= second <= size) or frames == 0 or side == 0:
         _refuse(path, f"its header claims {rows} × {columns} patterns of {side} pixels")
     if second + frames * (side * side + 6) > size:
         _refuse(path, f"{frames} patterns of {side} × {side} are more than its {size} bytes")
-    return frames * side * side
+    return frames * int(side) ** 2
 
 
 def check_tiff(path: Path) -> int:
-    """Every page's pixels must fit into the bytes of its strips or tiles."""
+    """Require every page's pixels to fit into the bytes of its strips or tiles."""
     import tifffile
 
     size = path.stat().st_size
@@ -175,7 +177,7 @@ def check_tiff(path: Path) -> int:
 
 
 def check_msa(path: Path) -> int:
-    """An .msa file is a text of a sane size with a header and as many channels as it says."""
+    """Require a text with a header and as many channels as it states."""
     if path.stat().st_size > _LARGEST_TEXT:
         _refuse(path, "no spectrum in text is as large")
     content = path.read_bytes()
@@ -196,7 +198,7 @@ def check_msa(path: Path) -> int:
 
 
 def check_hdf5(path: Path) -> int:
-    """Every data set must be stored in as many bytes as its shape can come from."""
+    """Require every data set to be stored in bytes enough for its shape."""
     import h5py
 
     sizes: list[int] = []
@@ -218,7 +220,7 @@ def check_hdf5(path: Path) -> int:
 
 
 def check_dm(path: Path) -> int:
-    """Every tag of a DigitalMicrograph file must lie inside it."""
+    """Require every tag of a DigitalMicrograph file to lie inside it."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         return _DMWalk(path, view).run()
 
@@ -226,7 +228,19 @@ def check_dm(path: Path) -> int:
 class _DMWalk:
     """A walk over the tag tree of a DM3 or DM4 file that reads sizes only."""
 
-    _SIZES: Mapping[int, int] = {2: 2, 3: 4, 4: 2, 5: 4, 6: 4, 7: 8, 8: 1, 9: 1, 10: 1, 11: 8, 12: 8}
+    _SIZES: Mapping[int, int] = {
+        2: 2,
+        3: 4,
+        4: 2,
+        5: 4,
+        6: 4,
+        7: 8,
+        8: 1,
+        9: 1,
+        10: 1,
+        11: 8,
+        12: 8,
+    }
     _DEEPEST = 64
 
     def __init__(self, path: Path, view: mmap.mmap) -> None:

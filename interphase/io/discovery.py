@@ -109,9 +109,8 @@ def _reason(path: Path) -> str:
             return str(error)
     if suffix in SUFFIXES | SIDECAR_SUFFIXES:
         return ""
-    known = ", ".join(sorted(SUFFIXES | SIDECAR_SUFFIXES))
-    kind = f"the suffix {suffix}" if suffix else "a file without a suffix"
-    return _KNOWN_UNREADABLE.get(suffix, f"{kind} is none of those that are read ({known})")
+    kind = f"{suffix} is none of the kinds of file" if suffix else "it has no suffix, so none"
+    return _KNOWN_UNREADABLE.get(suffix, f"{kind} that are read")
 
 
 def _is_epu(path: Path) -> bool:

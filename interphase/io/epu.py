@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 from pathlib import Path
-from xml.etree import ElementTree  # noqa: S405 - declarations are refused before parsing
+from xml.etree import ElementTree
 
 from interphase.acquisition import Origin, Stage
 from interphase.errors import FileReadError
@@ -100,7 +100,9 @@ def facts_of_epu(path: Path) -> Facts:
         zero_is_missing=True,
     )
     facts.add(
-        "beam_current_pa", scaled(custom.get("BeamCurrent"), 1e12), "BeamCurrent [A]",
+        "beam_current_pa",
+        scaled(custom.get("BeamCurrent"), 1e12),
+        "BeamCurrent [A]",
         zero_is_missing=True,
     )
     facts.add(
@@ -110,15 +112,18 @@ def facts_of_epu(path: Path) -> Facts:
         zero_is_missing=True,
     )
     facts.add(
-        "camera_length_mm", scaled(_text(optics, "Cameralength"), 1e3), "Cameralength [m]",
+        "camera_length_mm",
+        scaled(_text(optics, "Cameralength"), 1e3),
+        "Cameralength [m]",
         zero_is_missing=True,
     )
     facts.add("microscope", _text(scope, "instrument", "InstrumentModel"), "InstrumentModel")
     facts.add(
         "detector", custom.get("DetectorCommercialName") or _text(camera, "Name"), "camera name"
     )
-    facts.add("time", _time(_text(scope, "acquisition", "acquisitionDateTime")),
-              "acquisitionDateTime")
+    facts.add(
+        "time", _time(_text(scope, "acquisition", "acquisitionDateTime")), "acquisitionDateTime"
+    )
     _add_defocus(facts, custom.get("AppliedDefocus"), _text(optics, "Defocus"))
     _add_stage(facts, scope, optics)
     _add_doses(facts, custom, pixel)

@@ -113,8 +113,8 @@ class Facts:
             return
         if value == 0:
             self.missing.setdefault(
-                "dose_e_per_a2", f"{detail} is 0, which means it was not recorded, not that no "
-                "electrons came"
+                "dose_e_per_a2",
+                f"{detail} is 0, which means it was not recorded, not that no electrons came",
             )
         elif not low <= value <= high:
             self.warnings.append(f"{detail} gives {value:.4g} {unit}: it is not believed")

@@ -7,6 +7,7 @@ in a notebook. Nothing above this package sees such a dictionary.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -94,9 +95,7 @@ def read_dm(facts: Facts, original: Tree, metadata: Tree) -> None:
         ("Collection semi-angle (mrad)", "collection_angle_mrad"),
     ):
         add(name, conditions.get(key), key, zero_is_missing=True)
-    device = lookup(tags, "Acquisition", "Device", "Name") or lookup(
-        tags, "DataBar", "Device Name"
-    )
+    device = lookup(tags, "Acquisition", "Device", "Name") or lookup(tags, "DataBar", "Device Name")
     add("detector", _name(device), "Acquisition.Device.Name")
     place = scope.get("Stage Position") or {}
     names = {k: place.get(f"Stage {v}") for k, v in zip("xyz", "XYZ", strict=True)}
@@ -122,9 +121,9 @@ def _add_dm_times(facts: Facts, tags: Tree, scan: Tree, eels: Tree, *, scanning:
     elif scanning and scan:
         dwell = scaled(scan.get("Sample Time"), 1e-6)
         add("dwell_time_s", dwell, "DigiScan Sample Time [µs]", zero_is_missing=True)
-        if scan.get("Sum Frames") or scan.get("Integrate Frames"):
-            count = scan.get("Number Summing Frames")
-            add("frames", count, "DigiScan Number Summing Frames", zero_is_missing=True)
+        if scan.get("Sum Frames"):
+            summed = scan.get("Number Summing Frames")
+            add("frames", summed, "DigiScan Number Summing Frames", zero_is_missing=True)
     else:
         exposure = lookup(tags, "DataBar", "Exposure Time (s)") or lookup(
             tags, "Acquisition", "Parameters", "High Level", "Exposure (s)"
@@ -149,7 +148,7 @@ def read_emi(facts: Facts, original: Tree, metadata: Tree) -> None:
         zero_is_missing=True,
     )
     add("microscope", _name(said.get("Microscope")), "Microscope")
-    add("detector", _name(acquired.get("CameraNamePath") or info.get("Manufacturer")), "camera")
+    add("detector", _name(acquired.get("CameraNamePath")), "camera")
     if as_float(said.get("Defocus_um")):
         add("defocus_a", scaled(said.get("Defocus_um"), -1e4), "Defocus_um, negative = underfocus")
     dwell = acquired.get("DwellTimePath")
@@ -239,16 +238,8 @@ def read_tiff(facts: Facts, original: Tree, metadata: Tree) -> None:
         shift = list(tvips.get(key) or ())
         if len(shift) == 2 and any(shift):
             shifts[name] = (float(shift[0]), float(shift[1]))
-    if shifts and isinstance(facts.values.get("stage"), Stage):
-        stage = facts.values["stage"]
-        facts.values["stage"] = Stage(
-            x_um=stage.x_um,
-            y_um=stage.y_um,
-            z_um=stage.z_um,
-            alpha_deg=stage.alpha_deg,
-            beta_deg=stage.beta_deg,
-            **shifts,
-        )
+    if shifts and "stage" in facts.values:
+        facts.values["stage"] = replace(facts.values["stage"], **shifts)
     add("time", _time_of(lookup(metadata, "General") or {}), "TVIPS.Date and Time")
 
 

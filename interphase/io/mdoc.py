@@ -199,8 +199,6 @@ def parse_time(text: str | None) -> datetime | None:
         day, month, year = date.split("-")
         hour, minute, second = (int(part) for part in clock.split(":"))
         full_year = int(year) + 2000 if len(year) == 2 else int(year)
-        return datetime(
-            full_year, _MONTHS.index(month.lower()) + 1, int(day), hour, minute, second
-        )
+        return datetime(full_year, _MONTHS.index(month.lower()) + 1, int(day), hour, minute, second)
     except ValueError:
         return None

@@ -26,7 +26,8 @@ def read_mrc_signal(path: Path, *, lazy: bool) -> Any:
     if lazy:
         import dask.array
 
-        data = dask.array.from_array(mapped, chunks=(1, *shape[1:]))
+        from_array: Any = dask.array.from_array
+        data = from_array(mapped, chunks=(1, *shape[1:]))
     else:
         data = np.array(mapped)
     if shape[0] == 1:

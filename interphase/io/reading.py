@@ -11,6 +11,7 @@ from interphase.acquisition import Acquisition, DoseStatement, Kind, Origin, Sou
 from interphase.errors import FileReadError
 from interphase.io import mdoc
 from interphase.io.calibration import facts_of_axes
+from interphase.io.checks import sers_of
 from interphase.io.dose import reconcile, scan_dose
 from interphase.io.epu import facts_of_epu
 from interphase.io.facts import DoseClaim, Facts
@@ -100,7 +101,8 @@ def read(
         beside = path.parent / SESSION_FILE
         session = read_session_config(beside) if beside.is_file() else SessionConfig()
     if path.suffix.lower() in SIDECAR_SUFFIXES:
-        kind, shape, facts = Kind.METADATA, (), [_summary(path)]
+        kind, facts = Kind.METADATA, [_summary(path)]
+        shape: tuple[int, ...] = ()
         signals: list[Signal] = []
         sidecars: tuple[Path, ...] = ()
     else:
@@ -187,10 +189,29 @@ def _facts_of_signal(signal: Signal, path: Path) -> tuple[Kind, tuple[int, ...],
     if kind in {Kind.DIFFRACTION, Kind.SCAN_4D}:
         header.values.pop("defocus_a", None)
         header.sources.pop("defocus_a", None)
-    frames = axes.values.get("frames", 1)
-    if described == ".emi" and frames > 1 and "exposure_time_s" in header.values:
-        header.values["exposure_time_s"] *= frames
+    if described == ".emi":
+        _mend_emi(header, path, frames=axes.values.get("frames", 1))
     return kind, shape, [axes, header]
+
+
+def _mend_emi(header: Facts, path: Path, *, frames: int) -> None:
+    """Make TIA's times those of this array: per series, not per frame, and not another detector's.
+
+    Descriptions and .ser files are matched by their order, which holds only where there are as
+    many of one as of the other.
+    """
+    if frames > 1 and "exposure_time_s" in header.values:
+        header.values["exposure_time_s"] *= frames
+    emi = path if path.suffix.lower() == ".emi" else emi_of(path)
+    if emi is None or emi.read_bytes().count(b"<ObjectInfo>") == len(sers_of(emi)):
+        return
+    for name in ("dwell_time_s", "exposure_time_s", "detector"):
+        if header.values.pop(name, None) is not None:
+            del header.sources[name]
+            header.missing[name] = (
+                "the .emi describes more detectors than there are .ser files, so which times are "
+                f"this array's is unknown: give `{name}` in session.toml"
+            )
 
 
 def sidecars_of(path: Path) -> tuple[Path, ...]:
@@ -207,9 +228,11 @@ def sidecars_of(path: Path) -> tuple[Path, ...]:
     named = [folder / f"{path.name}.mdoc", folder / f"{path.stem}.mdoc", folder / f"{stem}.xml"]
     found = [candidate for candidate in dict.fromkeys(named) if candidate.is_file()]
     if not any(candidate.suffix == ".mdoc" for candidate in found):
-        for candidate in sorted(folder.glob("*.mdoc")):
-            if path.name in _names_in(candidate, candidate.stat().st_mtime_ns):
-                found.append(candidate)
+        found += [
+            candidate
+            for candidate in sorted(folder.glob("*.mdoc"))
+            if path.name in _names_in(candidate, candidate.stat().st_mtime_ns)
+        ]
     return tuple(found)
 
 
@@ -279,8 +302,8 @@ def _summary(path: Path) -> Facts:
         total.missing["dose_e_per_a2"] = "a navigator lists places, not exposures"
         total.missing["stage"] = f"{len(each)} places: read_acquisitions gives each"
         return total
-    times = [facts.values.get("exposure_time_s") for facts in each]
-    if None not in times:
+    times = [float(facts.values.get("exposure_time_s", math.nan)) for facts in each]
+    if all(map(math.isfinite, times)):
         total.add("exposure_time_s", math.fsum(times), "sum of ExposureTime [s]")
     total.add("frames", len(each), "number of exposures")
     total.add("time", each[0].values.get("time"), "DateTime of the first section")
@@ -303,8 +326,8 @@ def _spread_um(stages: list[Stage | None]) -> float | None:
     ]
     if not known:
         return None
-    xs, ys = zip(*known, strict=True)
-    return max(max(xs) - min(xs), max(ys) - min(ys))
+    spread: float = max(max(axis) - min(axis) for axis in zip(*known, strict=True))
+    return spread
 
 
 def _sum_doses(total: Facts, each: list[Facts]) -> None:
@@ -386,7 +409,10 @@ def assemble(*, kind: Kind, shape: tuple[int, ...], facts: list[Facts]) -> Acqui
 def _with_session(
     acquisition: Acquisition, session: SessionConfig, path: Path, user: Mapping[str, Any]
 ) -> Acquisition:
-    layers = ((Origin.SESSION, SESSION_FILE, session.values_for(path.name)), (Origin.USER, "", user))
+    layers = (
+        (Origin.SESSION, SESSION_FILE, session.values_for(path.name)),
+        (Origin.USER, "", user),
+    )
     for origin, detail, values in layers:
         notes = []
         for name, value in values.items():
@@ -420,8 +446,11 @@ def complete(acquisition: Acquisition) -> Acquisition:
             "dose_e_per_a2 / exposure_time_s, mean over the exposure",
             dose_rate_e_per_a2_s=dose / time,
         )
-    elif dose is None and acquisition.dose_rate_e_per_a2_s and time and not _contradicted(
-        acquisition
+    elif (
+        dose is None
+        and acquisition.dose_rate_e_per_a2_s
+        and time
+        and not _contradicted(acquisition)
     ):
         acquisition = acquisition.with_values(
             Origin.DERIVED,
@@ -429,7 +458,7 @@ def complete(acquisition: Acquisition) -> Acquisition:
             dose_e_per_a2=acquisition.dose_rate_e_per_a2_s * time,
         )
     wanted = WANTED[acquisition.kind]
-    if scanned and acquisition.dose_e_per_a2 is None:
+    if scanned and acquisition.dose_e_per_a2 is None and acquisition.kind is not Kind.SPECTRUM:
         wanted = (*wanted, "beam_current_pa", "dwell_time_s")
     return replace(
         acquisition,

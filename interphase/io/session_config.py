@@ -23,43 +23,49 @@ class FileConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
-    sample: str | None = Field(None, description="specimen name")
-    electrolyte: str | None = Field(None, description="electrolyte of the cell")
-    electrode: str | None = Field(None, description="electrode of the cell")
-    temperature_k: _Positive | None = Field(None, description="specimen temperature [K]")
+    sample: str | None = Field(default=None, description="specimen name")
+    electrolyte: str | None = Field(default=None, description="electrolyte of the cell")
+    electrode: str | None = Field(default=None, description="electrode of the cell")
+    temperature_k: _Positive | None = Field(default=None, description="specimen temperature [K]")
     beam_energy_kev: Annotated[float, Field(ge=1, le=3000)] | None = Field(
-        None, description="beam energy [keV]"
+        default=None, description="beam energy [keV]"
     )
-    beam_current_pa: _Positive | None = Field(None, description="probe current [pA]")
-    pixel_size_a: _Positive | None = Field(None, description="image sampling [Å]")
+    beam_current_pa: _Positive | None = Field(default=None, description="probe current [pA]")
+    pixel_size_a: _Positive | None = Field(default=None, description="image sampling [Å]")
     reciprocal_pixel_size_per_a: _Positive | None = Field(
-        None, description="sampling of a diffraction pattern, no 2π [1/Å]"
+        default=None, description="sampling of a diffraction pattern, no 2π [1/Å]"
     )
     scan_step_a: _Positive | None = Field(
-        None, description="distance of the positions of a scan of spectra or patterns [Å]"
+        default=None, description="distance of the positions of a scan of spectra or patterns [Å]"
     )
-    dispersion_ev: _Positive | None = Field(None, description="width of an energy channel [eV]")
+    dispersion_ev: _Positive | None = Field(
+        default=None, description="width of an energy channel [eV]"
+    )
     dose_e_per_a2: _NotNegative | None = Field(
-        None, description="electron fluence of one exposure at the specimen [e/Å²]"
+        default=None, description="electron fluence of one exposure at the specimen [e/Å²]"
     )
-    dose_rate_e_per_a2_s: _NotNegative | None = Field(None, description="fluence rate [e/Å²/s]")
+    dose_rate_e_per_a2_s: _NotNegative | None = Field(
+        default=None, description="fluence rate [e/Å²/s]"
+    )
     prior_dose_e_per_a2: _NotNegative | None = Field(
-        None, description="fluence the place had received before [e/Å²]"
+        default=None, description="fluence the place had received before [e/Å²]"
     )
-    exposure_time_s: _Positive | None = Field(None, description="duration, all frames [s]")
-    dwell_time_s: _Positive | None = Field(None, description="time per position of a scan [s]")
+    exposure_time_s: _Positive | None = Field(default=None, description="duration, all frames [s]")
+    dwell_time_s: _Positive | None = Field(
+        default=None, description="time per position of a scan [s]"
+    )
     frames: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="frames of the exposure, or how often a scan was repeated"
+        default=None, description="frames of the exposure, or how often a scan was repeated"
     )
     semi_convergence_angle_mrad: _Positive | None = Field(
-        None, description="semi-angle of convergence [mrad]"
+        default=None, description="semi-angle of convergence [mrad]"
     )
     collection_angle_mrad: _Positive | None = Field(
-        None, description="semi-angle of collection of the spectrometer [mrad]"
+        default=None, description="semi-angle of collection of the spectrometer [mrad]"
     )
-    defocus_a: float | None = Field(None, description="defocus, positive = underfocus [Å]")
+    defocus_a: float | None = Field(default=None, description="defocus, positive = underfocus [Å]")
     spherical_aberration_mm: float | None = Field(
-        None, description="coefficient of spherical aberration [mm]"
+        default=None, description="coefficient of spherical aberration [mm]"
     )
 
 
@@ -67,7 +73,7 @@ class SessionConfig(FileConfig):
     """A whole session.toml: values for every file, the phases asked about, and exceptions."""
 
     phases: str | tuple[str, ...] | None = Field(
-        None, description="candidate set, or a list of phases and CIF files"
+        default=None, description="candidate set, or a list of phases and CIF files"
     )
     files: Mapping[str, FileConfig] = Field(
         default_factory=dict, description="file name or pattern → values for those files alone"
@@ -156,7 +162,7 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
     lines += [
         '# phases = "lithium-sei"  # candidate set, or a list such as ["Li2O", "LiF", "my.cif"]',
         "",
-        "# --- for one file, or for all that match a pattern such as \"*.tif\"",
+        '# --- for one file, or for all that match a pattern such as "*.tif"',
     ]
     for name, acquisition in sorted(acquisitions.items()):
         wanted = [field for field in acquisition.missing if field in FileConfig.model_fields]

@@ -1,8 +1,9 @@
 """Arrays and axes: a file's signals, the principal one first, through HyperSpy."""
 
 import logging
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ Signal = Any
 
 LAZY_ABOVE_BYTES = 64 * 2**20
 """Files and arrays larger than this stay lazy unless told otherwise."""
+
+_ONE_READER = threading.RLock()
+"""Warning filters and log levels belong to the process, so one thread reads at a time."""
 
 READERS: Mapping[str, str] = {
     ".dm3": "digitalmicrograph",
@@ -74,11 +78,11 @@ def load_all(path: str | Path, *, lazy: bool | None = None) -> list[Signal]:
             f"{path.name} has the unknown suffix {suffix or '(none)'}: expected one of "
             + ", ".join(sorted(SUFFIXES))
         )
-    claimed = check_structure(path)
-    if lazy is None:
-        lazy = max(path.stat().st_size, claimed) > LAZY_ABOVE_BYTES
     try:
         with _quiet_readers():
+            claimed = check_structure(path)
+            if lazy is None:
+                lazy = max(path.stat().st_size, claimed) > LAZY_ABOVE_BYTES
             signals = _read(path, suffix, lazy=lazy)
     except FileReadError:
         raise
@@ -141,18 +145,18 @@ def _quiet_readers() -> Iterator[None]:
 
     They speak to the readers' developers; what a microscopist must know is said by our own checks.
     """
-    logger = logging.getLogger("rsciio")
-    hyperspy = logging.getLogger("hyperspy")
-    levels = logger.level, hyperspy.level
-    logger.setLevel(logging.CRITICAL)
-    hyperspy.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(levels[0])
-        hyperspy.setLevel(levels[1])
+    loggers = [logging.getLogger(name) for name in ("rsciio", "hyperspy", "exspy", "tifffile")]
+    with _ONE_READER:
+        before = [logger.level for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
 
 
 def original_metadata(signal: Signal) -> dict[str, Any]:
@@ -222,6 +226,3 @@ def is_xray(signal: Signal) -> bool:
         return False
     first = float(axis.axis[0]) * factor
     return bool(float(axis.axis[-1]) * factor > 4000 and first < 1000)
-
-
-ReaderOf = Callable[[Path], list[Signal]]
