@@ -1,0 +1,97 @@
+"""``interphase identify``: phases in images and diffraction patterns."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interphase.cli.common import (
+    NOT_ASSESSED,
+    OK,
+    print_json,
+    progress_bar,
+    result_json,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from interphase.session.records import FileResult
+
+
+def identify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images or patterns.")],
+    phases: Annotated[
+        str, typer.Option(help="Candidates: a set, or phases and CIFs split by commas.")
+    ] = "lithium-sei",
+    pixel_size: Annotated[
+        float | None, typer.Option(metavar="Å", help="Sampling of the images [Å].")
+    ] = None,
+    reciprocal_pixel_size: Annotated[
+        float | None, typer.Option(metavar="1/Å", help="Sampling of the patterns [1/Å].")
+    ] = None,
+    beam_energy: Annotated[
+        float | None, typer.Option(metavar="keV", help="Beam energy [keV].")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a figure and a JSON file per input.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
+) -> int:
+    """Find the phases in images and diffraction patterns, with probabilities."""
+    from interphase.session.single import measure_paths, write_single
+
+    given = {
+        "pixel_size_a": pixel_size,
+        "reciprocal_pixel_size_per_a": reciprocal_pixel_size,
+        "beam_energy_kev": beam_energy,
+    }
+    results = []
+    with progress_bar("Identifying", hidden=json) as advance:
+        for result, pictures in measure_paths(files, phases=phases, given=given):
+            results.append(result)
+            advance(len(results), len(files), result.file)
+            if out is not None:
+                write_single(result, pictures, out)
+            if json:
+                print_json(result_json(result))
+    if not json:
+        from rich.console import Console
+
+        console = Console()
+        for result in results:
+            _print(console, result)
+    well = all(result.assessment.answered for result in results)
+    return OK if well else NOT_ASSESSED
+
+
+def _print(console: "Console", result: "FileResult") -> None:
+    from rich.table import Table
+
+    console.print(f"[bold]{result.file}[/]  {styled(result.assessment)}", highlight=False)
+    console.print(f"  {result.sentence}", highlight=False)
+    for warning in result.warnings:
+        console.print(f"  [yellow]warning:[/] {warning}", highlight=False)
+    regions = result.phase_map.regions if result.phase_map else ()
+    if regions:
+        table = Table(box=None, pad_edge=True, header_style="bold")
+        for column in ("phase", "probability", "or", "centre (y, x) Å", "d (Å)", "zone axis", "p"):
+            table.add_column(column)
+        for region in regions:
+            others = [
+                f"{phase} {value:.0%}"
+                for phase, value in sorted(region.alternatives.items(), key=lambda item: -item[1])
+                if phase != region.phase and value >= 0.01
+            ]
+            table.add_row(
+                region.phase,
+                f"{region.probability:.0%}",
+                ", ".join(others[:3]),
+                "{:.0f}, {:.0f}".format(*region.centre_a) if region.centre_a else "",
+                ", ".join(f"{d:.2f}" for d in region.d_spacings_a[:4]),
+                "[{} {} {}]".format(*region.zone_axis) if region.zone_axis else "",
+                f"{region.p_value:.1g}",
+            )
+        console.print(table)
+    console.print()

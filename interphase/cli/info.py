@@ -1,0 +1,89 @@
+"""``interphase info``: what a file holds, what is missing and how to give it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interphase.cli.common import NOT_ASSESSED, OK, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def info(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to look into.")],
+    write_session: Annotated[
+        bool,
+        typer.Option(
+            "--write-session",
+            help="Write a commented session.toml beside the files, for what no header holds.",
+        ),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
+) -> int:
+    """Say what files hold: axes, calibration, microscope, dose, what is missing."""
+    from interphase.session.single import describe_paths, write_session_files
+
+    read = []
+    for acquisition, described in describe_paths(files):
+        if acquisition is not None:
+            read.append((Path(described["file"]), acquisition))
+        if json:
+            print_json(described)
+        else:
+            from rich.console import Console
+
+            _print(Console(), described)
+    if write_session:
+        for path in write_session_files(read):
+            typer.echo(f"wrote {path}", err=True)
+    return OK if len(read) == len(files) else NOT_ASSESSED
+
+
+_SHOWN = (
+    ("pixel_size_a", "pixel size", "Å"),
+    ("reciprocal_pixel_size_per_a", "pattern sampling", "1/Å"),
+    ("scan_step_a", "scan step", "Å"),
+    ("dispersion_ev", "dispersion", "eV"),
+    ("beam_energy_kev", "beam energy", "keV"),
+    ("dose_e_per_a2", "dose", "e/Å²"),
+    ("prior_dose_e_per_a2", "dose before", "e/Å²"),
+    ("dose_rate_e_per_a2_s", "dose rate", "e/Å²/s"),
+    ("exposure_time_s", "exposure", "s"),
+    ("dwell_time_s", "dwell time", "s"),
+    ("frames", "frames", ""),
+    ("beam_current_pa", "beam current", "pA"),
+    ("defocus_a", "defocus", "Å"),
+    ("temperature_k", "temperature", "K"),
+    ("time", "time", ""),
+    ("microscope", "microscope", ""),
+    ("detector", "detector", ""),
+)
+
+
+def _print(console: "Console", described: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    if described.get("assessment") == "failed":
+        console.print(f"[bold]{described['file']}[/]  [red]cannot be read[/]", highlight=False)
+        console.print(f"  {described['sentence']}\n", highlight=False)
+        return
+    shape = " × ".join(map(str, described["shape"]))
+    console.print(f"[bold]{described['file']}[/]  {described['kind']}  {shape}", highlight=False)
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column()
+    table.add_column(style="dim", overflow="fold")
+    for name, words, unit in _SHOWN:
+        value = described.get(name)
+        if value is not None:
+            text = f"{value:.5g} {unit}" if isinstance(value, float) else f"{value} {unit}"
+            table.add_row(words, text, described["sources"].get(name, ""))
+    for name, remedy in described["missing"].items():
+        table.add_row(name, "[yellow]unknown[/]", remedy)
+    console.print(table, highlight=False)
+    for warning in described["warnings"]:
+        console.print(f"  [yellow]warning:[/] {warning}", highlight=False)
+    console.print()

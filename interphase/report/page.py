@@ -1,0 +1,470 @@
+"""What the report says, in the order it says it."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from interphase.acquisition import Acquisition, Kind
+from interphase.assessment import Assessment
+from interphase.diffraction.results import Region
+from interphase.plotting import phase_colours
+from interphase.report import svg
+from interphase.report.words import instant, number, phase_name, probability
+from interphase.session.records import FileResult, Pictures, SessionResult, file_is_well
+from interphase.session.store import load_pictures, write_text
+from interphase.session.summary import (
+    count_assessments,
+    count_kinds,
+    counted,
+    dose_rows,
+    session_sentence,
+    tally_phases,
+)
+
+ASSESSMENT_WORDS: Mapping[Assessment, tuple[str, str]] = {
+    Assessment.OK: ("identified", "good"),
+    Assessment.AMBIGUOUS: ("ambiguous", "fair"),
+    Assessment.UNKNOWN_PHASE: ("unknown crystal", "fair"),
+    Assessment.NO_PERIODICITY: ("no lattice", "plain"),
+    Assessment.TOO_FEW_ELECTRONS: ("too few electrons", "poor"),
+    Assessment.TOO_COARSE: ("too coarse", "poor"),
+    Assessment.UNCALIBRATED: ("uncalibrated", "poor"),
+    Assessment.UNUSABLE: ("unusable", "poor"),
+    Assessment.NOT_ASSESSED: ("not assessed", "quiet"),
+    Assessment.FAILED: ("failed", "bad"),
+}
+"""Word and tone of each assessment."""
+
+FACTS: Sequence[tuple[str, str, str]] = (
+    ("pixel_size_a", "pixel size", "Å"),
+    ("reciprocal_pixel_size_per_a", "pattern sampling", "1/Å"),
+    ("scan_step_a", "scan step", "Å"),
+    ("dispersion_ev", "dispersion", "eV"),
+    ("beam_energy_kev", "beam energy", "keV"),
+    ("dose_e_per_a2", "dose", "e/Å²"),
+    ("prior_dose_e_per_a2", "dose before", "e/Å²"),
+    ("dose_rate_e_per_a2_s", "dose rate", "e/Å²/s"),
+    ("exposure_time_s", "exposure", "s"),
+    ("dwell_time_s", "dwell time", "s"),
+    ("frames", "frames", ""),
+    ("beam_current_pa", "beam current", "pA"),
+    ("defocus_a", "defocus", "Å"),
+    ("semi_convergence_angle_mrad", "convergence", "mrad"),
+    ("collection_angle_mrad", "collection", "mrad"),
+    ("camera_length_mm", "camera length", "mm"),
+    ("magnification", "magnification", ""),
+    ("temperature_k", "temperature", "K"),
+    ("time", "time", ""),
+    ("mode", "mode", ""),
+    ("microscope", "microscope", ""),
+    ("detector", "detector", ""),
+    ("sample", "sample", ""),
+)
+"""Fields of an acquisition that a card shows: name, words, unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureBudget:
+    """How large and how good pictures may be, so that the page of a large session stays usable."""
+
+    side: int
+    """Largest side [pixels]."""
+    quality: int
+    """Quality of the compression, 0 to 100."""
+    regions: int
+    """Power spectra of single regions per file."""
+
+
+def picture_budget(files: int) -> PictureBudget:
+    """Return what pictures of a session of so many files may cost: some 20 MB in all.
+
+    >>> picture_budget(8).side, picture_budget(500).side
+    (512, 224)
+    """
+    if files <= 60:
+        return PictureBudget(side=512, quality=82, regions=6)
+    if files <= 160:
+        return PictureBudget(side=360, quality=72, regions=3)
+    return PictureBudget(side=224, quality=60, regions=0)
+
+
+def data_uri(picture: np.ndarray, *, side: int, quality: int) -> str:
+    """Return a grey picture as a data URI.
+
+    Parameters
+    ----------
+    picture
+        uint8, ndarray of shape (M, N).
+    side
+        Largest side of what is embedded [pixels].
+    quality
+        Quality of the compression, 0 to 100.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture), mode=None)
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def write_report(result: SessionResult, path: str | Path) -> Path:
+    """Write a session's results as one HTML page that loads nothing from elsewhere.
+
+    Parameters
+    ----------
+    result
+        What :func:`interphase.session.run_session` returned.
+    path
+        Where the page goes; an older one is replaced when the new one is complete.
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("interphase.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    path = Path(path)
+    page = environment.get_template("report.html.j2").render(page_values(result))
+    write_text(path, page)
+    return path
+
+
+def page_values(result: SessionResult) -> dict[str, Any]:
+    """Return all that the template shows."""
+    tallies = tally_phases(result.files)
+    colours = phase_colours(tally.phase for tally in tallies)
+    budget = picture_budget(len(result.files))
+    times = [
+        r.acquisition.time.replace(tzinfo=None)
+        for r in result.files
+        if r.acquisition is not None and r.acquisition.time is not None
+    ]
+    poor = [r for r in result.files if not file_is_well(r)]
+    return {
+        "name": result.name,
+        "description": result.description,
+        "when": _when(min(times), max(times)) if times else None,
+        "sentence": session_sentence(result.files),
+        "figures": _figures(result),
+        "phases": [
+            {
+                "name": phase_name(tally.phase),
+                "colour": colours[tally.phase],
+                "regions": tally.regions,
+                "certain": tally.certain_regions,
+                "files": [(file, f"file-{_index(result, file)}") for file in tally.files],
+                "area": number(tally.area_a2 / 100 if tally.area_a2 is not None else None, "nm²"),
+                "best": probability(tally.best_probability),
+            }
+            for tally in tallies
+        ],
+        "candidates": [phase_name(phase) for phase in result.candidates],
+        "assessments": [
+            (str(a), ASSESSMENT_WORDS[a][0], ASSESSMENT_WORDS[a][1], n)
+            for a, n in count_assessments(result.files).items()
+        ],
+        "kinds": list(count_kinds(result.files).items()),
+        "dose": _dose(result),
+        "poor": [
+            {"file": r.file, "id": f"file-{_index(result, r.file)}", "why": r.sentence}
+            for r in poor
+        ],
+        "cards": [
+            card(file, index, colours=colours, budget=budget)
+            for index, file in enumerate(result.files)
+        ],
+        "provenance": result.provenance,
+    }
+
+
+def _index(result: SessionResult, name: str) -> int:
+    return next(index for index, file in enumerate(result.files) if file.file == name)
+
+
+def _when(first: Any, last: Any) -> str:
+    if first.date() == last.date():
+        return f"{first:%-d %B %Y}"
+    return f"{first:%-d %B %Y} to {last:%-d %B %Y}"
+
+
+def _figures(result: SessionResult) -> list[tuple[str, str]]:
+    """Return the few numbers at the head of the page."""
+    regions = sum(len(r.phase_map.regions) for r in result.files if r.phase_map)
+    read = sum(r.assessment is not Assessment.FAILED for r in result.files)
+    rows = dose_rows(result.files)
+    highest = max((row.total_e_per_a2 or 0.0 for row in rows), default=0.0)
+    unknown = sum(row.dose_e_per_a2 is None for row in rows)
+    return [
+        (f"{read} of {len(result.files)}", "files read"),
+        (str(regions), "crystalline region" if regions == 1 else "crystalline regions"),
+        (
+            f"≥ {number(highest, 'e/Å²')}" if highest else "unknown",
+            "highest dose of one place",
+        ),
+        (f"{unknown} of {len(rows)}", "exposures of unknown dose"),
+    ]
+
+
+def _dose(result: SessionResult) -> dict[str, Any]:
+    rows = dose_rows(result.files)
+    known = [row.dose_e_per_a2 for row in rows if row.dose_e_per_a2 is not None]
+    unknown = len(rows) - len(known)
+    highest = max(known, default=0.0) or 1.0
+    sentences = []
+    if known:
+        total = number(sum(known), "e/Å²", digits=4)
+        sentences.append(
+            f"{counted(len(known), 'exposure')} of known dose add up to {total}, all places "
+            "together."
+        )
+    if unknown:
+        sentences.append(
+            f"The dose of {counted(unknown, 'exposure')} is not stated anywhere and comes on top: "
+            "every total here is a lower bound."
+        )
+    return {
+        "sentence": " ".join(sentences),
+        "chart": _drawing(
+            svg.doses([row.dose_e_per_a2 for row in rows], [row.file for row in rows])
+        ),
+        "rows": [
+            {
+                "file": row.file,
+                "id": f"file-{_index(result, row.file)}",
+                "time": instant(row.time),
+                "dose": number(row.dose_e_per_a2, digits=4)
+                if row.dose_e_per_a2 is not None
+                else None,
+                "share": 100 * (row.dose_e_per_a2 or 0.0) / highest,
+                "prior": number(row.prior_dose_e_per_a2, digits=4),
+                "source": row.source,
+            }
+            for row in rows
+        ],
+    }
+
+
+def card(
+    result: FileResult, index: int, *, colours: Mapping[str, str], budget: PictureBudget
+) -> dict[str, Any]:
+    """Return what the card of one file shows."""
+    pictures = load_pictures(result)
+    word, tone = ASSESSMENT_WORDS[result.assessment]
+    acquisition = result.acquisition
+    regions = result.phase_map.regions if result.phase_map else ()
+    shown = list(dict.fromkeys(region.phase for region in regions))
+    return {
+        "id": f"file-{index}",
+        "file": result.file,
+        "folder": result.file.rpartition("/")[0],
+        "stem": result.file.rpartition("/")[2],
+        "kind": str(result.kind) if result.kind else "unreadable",
+        "assessment": str(result.assessment),
+        "word": word,
+        "tone": tone,
+        "sentence": result.sentence,
+        "phases": [(phase_name(phase), colours[phase]) for phase in shown],
+        "dose": number(acquisition.dose_e_per_a2) if acquisition else "–",
+        "warnings": result.warnings,
+        "figures": figures(result, pictures, colours=colours, budget=budget),
+        "regions": [
+            _region_row(number_, region, colours) for number_, region in enumerate(regions, start=1)
+        ],
+        "facts": facts(acquisition) if acquisition else [],
+        "missing": list(acquisition.missing.items()) if acquisition else [],
+        "sidecars": result.sidecars,
+        "sha256": result.sha256,
+        "well": file_is_well(result),
+    }
+
+
+def _region_row(index: int, region: Region, colours: Mapping[str, str]) -> dict[str, Any]:
+    others = sorted(region.alternatives.items(), key=lambda item: -item[1])
+    return {
+        "index": index,
+        "phase": phase_name(region.phase),
+        "colour": colours[region.phase],
+        "probability": probability(region.probability),
+        "share": 100 * region.probability,
+        "certain": region.assessment is Assessment.OK,
+        "others": [
+            f"{phase_name(phase)} {probability(value)}"
+            for phase, value in others
+            if phase != region.phase and value >= 0.01
+        ][:4],
+        "d": " · ".join(f"{d:.2f}" for d in region.d_spacings_a[:5]),
+        "zone": "[{} {} {}]".format(*region.zone_axis).replace("-", "−")
+        if region.zone_axis
+        else "–",
+        "scale": f"{region.scale_error:+.1%}".replace("-", "−").replace("%", "\u202f%")
+        if region.scale_error is not None
+        else "–",
+        "area": number(region.area_a2 / 100 if region.area_a2 is not None else None),
+        "p": number(region.p_value, digits=1) if region.p_value else "< 10⁻³⁰⁰",
+        "sentence": region.sentence,
+    }
+
+
+def figures(
+    result: FileResult,
+    pictures: Pictures,
+    *,
+    colours: Mapping[str, str],
+    budget: PictureBudget,
+) -> list[dict[str, Any]]:
+    """Return the pictures of a card, each with what lies over it and a caption."""
+    regions = result.phase_map.regions if result.phase_map else ()
+    tints = [colours[region.phase] for region in regions]
+    spots = {index: region.spots.k_per_a for index, region in enumerate(regions)}
+    shown: list[dict[str, Any]] = []
+    pattern = result.kind in (Kind.DIFFRACTION, Kind.SCAN_4D)
+    if pictures.thumbnail is not None:
+        shape = pictures.thumbnail.shape
+        if pattern and pictures.thumbnail_pixel_size is not None and spots:
+            over = svg.rings(
+                shape,
+                centre=_pattern_centre(result, shape, pictures.thumbnail_pixel_size),
+                pixel_size_per_a=pictures.thumbnail_pixel_size,
+                spots=spots,
+                colours=tints,
+            )
+        else:
+            over = svg.overlay(
+                shape,
+                labels=pictures.labels,
+                names=[phase_name(region.phase) for region in regions],
+                colours=tints,
+                dashed=[region.assessment is not Assessment.OK for region in regions],
+                pixel_size_a=None if pattern else pictures.thumbnail_pixel_size,
+            )
+        shown.append(_figure("picture", pictures.thumbnail, over, _caption(result), budget))
+    if pictures.power is not None and pictures.power_pixel_size_per_a is not None:
+        over = svg.rings(
+            pictures.power.shape,
+            centre=(pictures.power.shape[0] // 2, pictures.power.shape[1] // 2),
+            pixel_size_per_a=pictures.power_pixel_size_per_a,
+            spots=spots,
+            colours=tints,
+            radius=pictures.power.shape[1] / 60,
+        )
+        caption = "Mean power spectrum of the whole image (logarithm)"
+        caption += ", spots of all regions ringed." if spots else "."
+        shown.append(_figure("picture", pictures.power, over, caption, budget))
+    if pictures.region_power is not None and pictures.region_power_pixel_size_per_a is not None:
+        for index, power in enumerate(pictures.region_power[: budget.regions]):
+            over = svg.rings(
+                power.shape,
+                centre=(power.shape[0] // 2, power.shape[1] // 2),
+                pixel_size_per_a=pictures.region_power_pixel_size_per_a,
+                spots={index: spots[index]},
+                colours=tints,
+                radius=power.shape[1] / 26,
+            )
+            name = f"{index + 1} · {phase_name(regions[index].phase)}"
+            shown.append(_figure("small", power, over, name, budget) | {"colour": tints[index]})
+    if pictures.counts is not None and pictures.energy_ev is not None:
+        spectrum = result.spectrum
+        in_ev = spectrum is not None and spectrum.energy_range_ev is not None
+        many = spectrum is not None and spectrum.spectra > 1
+        shown.append(
+            {
+                "class": "wide",
+                "uri": None,
+                "over": _drawing(
+                    svg.spectrum(
+                        pictures.energy_ev,
+                        pictures.counts,
+                        axis="energy loss (eV)" if in_ev else "channel",
+                    )
+                ),
+                "caption": "Sum of all spectra, as recorded." if many else "As recorded.",
+            }
+        )
+    return shown
+
+
+def _figure(
+    kind: str, picture: np.ndarray, over: str, caption: str, budget: PictureBudget
+) -> dict[str, Any]:
+    side = budget.side if kind == "picture" else 160
+    return {
+        "class": kind,
+        "uri": data_uri(picture, side=side, quality=budget.quality),
+        "over": _drawing(over),
+        "caption": caption,
+        "width": picture.shape[1],
+        "height": picture.shape[0],
+    }
+
+
+def _drawing(text: str) -> Markup:
+    """Mark a drawing as one of ours, so that the template does not escape it."""
+    return Markup(text)  # noqa: S704 - svg escapes every name it writes
+
+
+def _caption(result: FileResult) -> str:
+    regions = result.phase_map.regions if result.phase_map else ()
+    outlined = "" if not regions else " Broken outlines are not certain."
+    return {
+        Kind.IMAGE: "Image." + outlined,
+        Kind.MOVIE: "Sum of all frames." + outlined,
+        Kind.DIFFRACTION: "Diffraction pattern (logarithm).",
+        Kind.SCAN_4D: "Mean diffraction pattern (logarithm).",
+        Kind.SPECTRUM_IMAGE: "Sum over all energies.",
+    }.get(result.kind or Kind.METADATA, "")
+
+
+def _pattern_centre(result: FileResult, shape: tuple[int, ...], step: float) -> tuple[float, float]:
+    """Return (row, column) of the direct beam in the picture, where the analysis put it."""
+    del step
+    parameters = result.phase_map.parameters if result.phase_map else {}
+    centre, full = parameters.get("centre_px"), parameters.get("shape")
+    if isinstance(centre, Sequence) and isinstance(full, Sequence):
+        factor = float(full[1]) / shape[1]
+        return float(centre[0]) / factor, float(centre[1]) / factor
+    return (shape[0] - 1) / 2, (shape[1] - 1) / 2
+
+
+def facts(acquisition: Acquisition) -> list[dict[str, str]]:
+    """Return what is known of an exposure, each with where it came from."""
+    rows = []
+    for name, words, unit in FACTS:
+        value = getattr(acquisition, name)
+        if value is None:
+            continue
+        if name == "time":
+            text = instant(value)
+        else:
+            text = value if isinstance(value, str) else number(float(value), unit, digits=4)
+        rows.append(
+            {"words": words, "value": text, "origin": str(acquisition.sources.get(name, ""))}
+        )
+    stage = acquisition.stage
+    if stage is not None and stage.x_um is not None and stage.y_um is not None:
+        rows.append(
+            {
+                "words": "stage (x, y)",
+                "value": f"{stage.x_um:.2f}, {stage.y_um:.2f}\u202fµm",
+                "origin": str(acquisition.sources.get("stage", "")),
+            }
+        )
+    if acquisition.shape:
+        shape = " × ".join(map(str, acquisition.shape))
+        rows.append({"words": "shape", "value": shape, "origin": "the data"})
+    return rows

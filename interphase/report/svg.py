@@ -1,0 +1,292 @@
+"""Vector graphics that lie over the pictures or stand alone; text in, text out.
+
+They take their colours from the page's style sheet, so they follow light and dark, and stay
+sharp on a projector. Names are escaped here; the page trusts what these functions return.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from interphase.plotting import length_label, scale_bar_length
+
+
+def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
+    """Return round numbers (steps of 1, 2 or 5 × 10ⁿ) between two limits.
+
+    >>> ticks(0, 103)
+    [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+    """
+    if not high > low:
+        return [low]
+    raw = (high - low) / about
+    decade = 10.0 ** math.floor(math.log10(raw))
+    step = next(m * decade for m in (1, 2, 5, 10) if m * decade >= raw * 0.8)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def outlines(labels: np.ndarray, region: int) -> list[list[tuple[float, float]]]:
+    """Return the outlines of one region as closed polygons (x, y) in pixels.
+
+    Parameters
+    ----------
+    labels
+        ndarray of shape (M, N): index of the region + 1 per pixel.
+    region
+        Index of the region.
+    """
+    from skimage.measure import approximate_polygon, find_contours
+
+    mask = np.pad((labels == region + 1).astype(np.float32), 1)
+    return [
+        [(float(column) - 1, float(row) - 1) for row, column in approximate_polygon(line, 0.7)]  # type: ignore[no-untyped-call]
+        for line in find_contours(mask, 0.5)  # type: ignore[no-untyped-call]
+    ]
+
+
+def path(polygons: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """Return closed polygons as the ``d`` of a path."""
+    return " ".join(
+        "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in polygon) + "Z" for polygon in polygons
+    )
+
+
+def scale_bar(shape: tuple[int, ...], pixel_size_a: float) -> str:
+    """Return a scale bar for a picture.
+
+    Parameters
+    ----------
+    shape
+        Shape (M, N) of the picture.
+    pixel_size_a
+        Its sampling [Å].
+    """
+    rows, columns = shape[:2]
+    length_a = scale_bar_length(columns * pixel_size_a)
+    width = length_a / pixel_size_a
+    x, y, thick = 0.04 * columns, 0.95 * rows, 0.012 * columns
+    return (
+        f'<g class="bar"><rect x="{x:.1f}" y="{y - thick:.1f}" width="{width:.1f}" '
+        f'height="{thick:.1f}"/><text x="{x:.1f}" y="{y - 2.2 * thick:.1f}" '
+        f'font-size="{columns / 24:.1f}">{length_label(length_a)}</text></g>'
+    )
+
+
+def overlay(
+    shape: tuple[int, ...],
+    *,
+    labels: np.ndarray | None,
+    names: Sequence[str],
+    colours: Sequence[str],
+    dashed: Sequence[bool],
+    pixel_size_a: float | None,
+) -> str:
+    """Return what lies over an image: outlines, names, scale bar.
+
+    Parameters
+    ----------
+    shape
+        Shape (M, N) of the picture.
+    labels
+        Index of the region + 1 per pixel of the picture, or ``None``.
+    names, colours, dashed
+        Name and colour of each region, and whether its outline is broken (not certain).
+    pixel_size_a
+        Sampling of the picture [Å]; ``None`` draws no bar.
+    """
+    rows, columns = shape[:2]
+    parts = []
+    size = columns / 26
+    for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        lines = outlines(labels, index) if labels is not None else []
+        if labels is None or not lines:
+            continue
+        d = path(lines)
+        pattern = f' stroke-dasharray="{size / 2:.1f} {size / 3:.1f}"' if dashed[index] else ""
+        y, x = (float(axis.mean()) for axis in np.nonzero(labels == index + 1))
+        # Names stay within the picture.
+        x = min(max(x, 2.2 * size), columns - 2.2 * size)
+        y = min(max(y, size), rows - size)
+        parts.append(
+            f'<g class="region" data-region="{index + 1}" style="--c:{colour}">'
+            f'<path class="halo" d="{d}"/><path class="line" d="{d}"{pattern}/>'
+            f'<text x="{x:.1f}" y="{y + size / 3:.1f}" font-size="{size:.1f}" '
+            f'text-anchor="middle">{escape(name)}</text></g>'
+        )
+    bar = scale_bar(shape, pixel_size_a) if pixel_size_a is not None else ""
+    return (
+        f'<svg viewBox="-0.5 -0.5 {columns} {rows}" aria-hidden="true">{"".join(parts)}{bar}</svg>'
+    )
+
+
+def rings(
+    shape: tuple[int, ...],
+    *,
+    centre: tuple[float, float],
+    pixel_size_per_a: float,
+    spots: Mapping[int, np.ndarray],
+    colours: Sequence[str],
+    radius: float | None = None,
+) -> str:
+    """Return rings about the spots of a power spectrum or pattern, and a scale bar in 1/Å.
+
+    Parameters
+    ----------
+    shape
+        Shape (M, N) of the picture.
+    centre
+        (row, column) of zero frequency [pixels].
+    pixel_size_per_a
+        Sampling of the picture [1/Å].
+    spots
+        Index of a region → positions (ky, kx) [1/Å], shape (S, 2).
+    colours
+        Colour of each region.
+    radius
+        Radius of a ring [pixels].
+    """
+    rows, columns = shape[:2]
+    radius = columns / 45 if radius is None else radius
+    parts = []
+    for region, positions in spots.items():
+        circles = []
+        for ky, kx in np.concatenate([positions, -positions]) / pixel_size_per_a:
+            row, column = centre[0] + ky, centre[1] + kx
+            if 0 <= row < rows and 0 <= column < columns:
+                circles.append(f'<circle cx="{column:.1f}" cy="{row:.1f}" r="{radius:.1f}"/>')
+        parts.append(
+            f'<g class="rings" data-region="{region + 1}" style="--c:{colours[region]}">'
+            f"{''.join(circles)}</g>"
+        )
+    length = scale_bar_length(columns * pixel_size_per_a)
+    x, y, thick = 0.04 * columns, 0.95 * rows, 0.012 * columns
+    bar = (
+        f'<g class="bar"><rect x="{x:.1f}" y="{y - thick:.1f}" '
+        f'width="{length / pixel_size_per_a:.1f}" height="{thick:.1f}"/>'
+        f'<text x="{x:.1f}" y="{y - 2.2 * thick:.1f}" font-size="{columns / 20:.1f}">'
+        f"{length:g} 1/Å</text></g>"
+    )
+    return (
+        f'<svg viewBox="-0.5 -0.5 {columns} {rows}" aria-hidden="true">{"".join(parts)}{bar}</svg>'
+    )
+
+
+def spectrum(energy_ev: np.ndarray, counts: np.ndarray, *, axis: str) -> str:
+    """Return a plot of a spectrum.
+
+    Parameters
+    ----------
+    energy_ev
+        Axis, ndarray of shape (E,).
+    counts
+        Intensity, ndarray of shape (E,).
+    axis
+        Name of the axis with its unit.
+    """
+    width, height, left, right, top, bottom = 640, 250, 66, 12, 12, 40
+    finite = np.isfinite(counts) & np.isfinite(energy_ev)
+    energy, values = energy_ev[finite], counts[finite]
+    if len(energy) < 2:
+        return ""
+    x0, x1 = float(energy.min()), float(energy.max())
+    y0, y1 = min(0.0, float(values.min())), float(values.max())
+    if not (x1 > x0 and y1 > y0):
+        return ""
+    inner_x, inner_y = width - left - right, height - top - bottom
+
+    def px(x: float) -> float:
+        return left + (x - x0) / (x1 - x0) * inner_x
+
+    def py(y: float) -> float:
+        return top + inner_y - (y - y0) / (y1 - y0) * inner_y
+
+    grid = "".join(
+        f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+        f'<text x="{left - 8}" y="{py(t) + 4:.1f}" text-anchor="end">{_short(t)}</text>'
+        for t in ticks(y0, y1, about=4)
+    )
+    marks = "".join(
+        f'<line class="axis" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="{top + inner_y}" '
+        f'y2="{top + inner_y + 4}"/>'
+        f'<text x="{px(t):.1f}" y="{top + inner_y + 17}" text-anchor="middle">{_short(t)}</text>'
+        for t in ticks(x0, x1, about=7)
+    )
+    points = " ".join(f"{px(x):.1f},{py(y):.1f}" for x, y in zip(energy, values, strict=True))
+    return (
+        f'<svg class="plot" viewBox="0 0 {width} {height}" role="img">{grid}'
+        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{top + inner_y}" '
+        f'y2="{top + inner_y}"/>{marks}<polyline points="{points}"/>'
+        f'<text x="{left + inner_x / 2}" y="{height - 6}" text-anchor="middle">'
+        f"{escape(axis)}</text></svg>"
+    )
+
+
+def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
+    """Return a chart of doses in order; where a dose is unknown, a question mark, never a zero.
+
+    Parameters
+    ----------
+    values
+        Dose of each exposure [e/Å²] or ``None``.
+    names
+        Name of each exposure, shown on hover.
+    """
+    width, height, left, right, top, bottom = 960, 230, 56, 8, 16, 34
+    inner_x, inner_y = width - left - right, height - top - bottom
+    known = [value for value in values if value is not None]
+    highest = max(known, default=0.0) or 1.0
+    y1 = highest * 1.05
+    base = top + inner_y
+    slot = inner_x / max(len(values), 1)
+    thick = min(slot * 0.72, 46)
+    grid = "".join(
+        f'<line class="grid" x1="{left}" x2="{width - right}" '
+        f'y1="{base - t / y1 * inner_y:.1f}" y2="{base - t / y1 * inner_y:.1f}"/>'
+        f'<text x="{left - 8}" y="{base - t / y1 * inner_y + 4:.1f}" text-anchor="end">'
+        f"{_short(t)}</text>"
+        for t in ticks(0, y1, about=4)
+    )
+    bars = []
+    for index, (value, name) in enumerate(zip(values, names, strict=True)):
+        x = left + (index + 0.5) * slot
+        title = (
+            f"<title>{escape(name)}: {'unknown' if value is None else f'{value:.4g} e/Å²'}</title>"
+        )
+        if value is None:
+            bars.append(
+                f'<g class="unknown"><rect x="{x - thick / 2:.2f}" y="{base - 22}" '
+                f'width="{thick:.2f}" height="22" rx="1.5"/>{title}'
+                + (
+                    f'<text x="{x:.1f}" y="{base - 7}" text-anchor="middle">?</text>'
+                    if thick > 7
+                    else ""
+                )
+                + "</g>"
+            )
+        else:
+            tall = max(value / y1 * inner_y, 1.0)
+            bars.append(
+                f'<rect class="dose" x="{x - thick / 2:.2f}" y="{base - tall:.1f}" '
+                f'width="{thick:.2f}" height="{tall:.1f}" rx="1.5">{title}</rect>'
+            )
+    return (
+        f'<svg class="plot doses" viewBox="0 0 {width} {height}" role="img">{grid}'
+        f'<line class="axis" x1="{left}" x2="{width - right}" y1="{base}" y2="{base}"/>'
+        f"{''.join(bars)}"
+        f'<text x="{left + inner_x / 2:.0f}" y="{height - 8}" text-anchor="middle">'
+        "exposures in the order they were made</text>"
+        f'<text class="label" x="{left}" y="10">dose (e/Å²)</text></svg>'
+    )
+
+
+def _short(value: float) -> str:
+    """Write a tick: no superfluous digits, large numbers with a power of ten."""
+    if value != 0 and (abs(value) >= 1e5 or abs(value) < 1e-3):
+        mantissa, exponent = f"{value:.3g}".split("e") if "e" in f"{value:.3g}" else (None, None)
+        if mantissa is None:
+            return f"{value / 1000:g}k" if abs(value) < 1e6 else f"{value / 1e6:g}M"
+        return f"{mantissa}e{int(str(exponent))}"
+    return f"{value:.6g}"

@@ -1,0 +1,68 @@
+"""How numbers and names are written for people."""
+
+import re
+from datetime import datetime
+
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
+UNCERTAIN = {"unknown": "unknown crystal", "none": "nothing periodic"}
+"""Words for the hypotheses that are no phases."""
+
+
+def phase_name(identifier: str) -> str:
+    """Write a phase's identifier as chemists do.
+
+    Only what looks like a formula is changed; the name of somebody's CIF stays as it is.
+
+    >>> [phase_name(p) for p in ("Li2CO3", "Li3PO4-beta", "LiOH.H2O", "ice-Ih", "my_cell2")]
+    ['Li₂CO₃', 'β-Li₃PO₄', 'LiOH·H₂O', 'ice Ih', 'my_cell2']
+    """
+    if identifier in UNCERTAIN:
+        return UNCERTAIN[identifier]
+    if identifier.startswith("ice-"):
+        return identifier.replace("-", " ")
+    formula, _, suffix = identifier.partition("-")
+    if not re.fullmatch(r"(?:[A-Z][a-z]?\d*)+(?:\.(?:[A-Z][a-z]?\d*)+)?", formula):
+        return identifier
+    written = formula.translate(_SUBSCRIPTS).replace(".", "·")
+    if suffix in _GREEK:
+        return f"{_GREEK[suffix]}-{written}"
+    return f"{written} ({suffix})" if suffix else written
+
+
+def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:
+    r"""Write a number with as many digits as are meant, or a dash where it is not known.
+
+    >>> number(1234.5, "e/Å²"), number(0.66655, "Å"), number(None), number(2e-7)
+    ('1230\u202fe/Å²', '0.667\u202fÅ', '–', '2 × 10⁻⁷')
+    """
+    if value is None:
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        text = f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    else:
+        text = f"{float(f'{value:.{digits}g}'):.12g}"
+    return f"{text}\u202f{unit}" if unit else text
+
+
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def probability(value: float) -> str:
+    r"""Write a probability in per cent, never as a certainty.
+
+    >>> [probability(p) for p in (0.934, 0.9996, 0.0002)]
+    ['93\u202f%', '>\u202f99\u202f%', '<\u202f1\u202f%']
+    """
+    if value > 0.99:
+        return ">\u202f99\u202f%"
+    if value < 0.01:
+        return "<\u202f1\u202f%"
+    return f"{value:.0%}".replace("%", "\u202f%")
+
+
+def instant(time: datetime | None) -> str:
+    """Write a time to the second, or a dash."""
+    return time.strftime("%Y-%m-%d %H:%M:%S") if time else "–"

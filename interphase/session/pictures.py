@@ -1,0 +1,130 @@
+"""Small pictures of large data, for the report."""
+
+import math
+
+import numpy as np
+
+THUMBNAIL_PX = 512
+"""Largest side of a picture [pixels]."""
+
+
+def bin_image(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return the means of blocks of `factor` × `factor` pixels; what does not fill one is cut.
+
+    Parameters
+    ----------
+    image
+        ndarray of shape (M, N).
+    factor
+        Side of a block [pixels].
+
+    >>> bin_image(np.arange(16.0).reshape(4, 4), 2)
+    array([[ 2.5,  4.5],
+           [10.5, 12.5]])
+    """
+    rows, columns = (n // factor * factor for n in image.shape)
+    blocks = image[:rows, :columns].reshape(rows // factor, factor, columns // factor, factor)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
+
+
+def binning(shape: tuple[int, ...], largest: int = THUMBNAIL_PX) -> int:
+    """Return the smallest factor that brings a picture of `shape` to `largest` pixels.
+
+    >>> binning((4096, 4096)), binning((100, 513), 512)
+    (8, 2)
+    """
+    return max(1, math.ceil(max(shape) / largest))
+
+
+def grey(image: np.ndarray, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
+    """Return an image as uint8, black and white at the percentiles of its finite pixels."""
+    from interphase.plotting import grey_levels
+
+    low, high = grey_levels(image, percentiles=percentiles)
+    scaled = (np.nan_to_num(image, nan=low, posinf=high, neginf=low) - low) / (high - low)
+    return np.asarray(np.rint(np.clip(scaled, 0, 1) * 255), dtype=np.uint8)
+
+
+def mean_power(image: np.ndarray, size: int) -> np.ndarray:
+    """Return the mean power of half-overlapping Hann windows.
+
+    Parameters
+    ----------
+    image
+        ndarray of shape (M, N).
+    size
+        Side of a window [pixels], at most the image's smaller side.
+
+    Returns
+    -------
+    power
+        ndarray of shape (size, size), zero frequency at (size // 2, size // 2). Its sampling is
+        the reciprocal of ``size`` times the image's.
+    """
+    one = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    taper = np.outer(one, one).astype(np.float32)
+    total = np.zeros((size, size))
+    starts = [
+        np.unique(np.linspace(0, n - size, math.ceil(2 * n / size) - 1, dtype=int))
+        for n in image.shape
+    ]
+    for row in starts[0]:
+        for column in starts[1]:
+            window = image[row : row + size, column : column + size].astype(np.float32)
+            total += np.abs(np.fft.fft2((window - window.mean()) * taper)) ** 2
+    return np.asarray(np.fft.fftshift(total) / (len(starts[0]) * len(starts[1])))
+
+
+def power_picture(
+    image: np.ndarray, *, pixel_size_a: float, size: int, k_max_per_a: float = 0.85
+) -> tuple[np.ndarray, float]:
+    """Return the logarithm of the mean power as a picture, and its sampling [1/Å].
+
+    Parameters
+    ----------
+    image
+        ndarray of shape (M, N).
+    pixel_size_a
+        Sampling [Å].
+    size
+        Side of the windows [pixels].
+    k_max_per_a
+        Largest frequency shown [1/Å].
+    """
+    power = mean_power(image, size)
+    step = 1 / (size * pixel_size_a)
+    half = min(size // 2, max(8, round(k_max_per_a / step)))
+    centre = size // 2
+    inner = slice(centre - half, centre + half)
+    shown = np.log(np.maximum(power[inner, inner], np.finfo(np.float32).tiny))
+    # The zero frequency holds what the window's mean left over: not part of the picture.
+    ky, kx = np.indices(shown.shape) - half
+    away = np.hypot(ky, kx) > 3
+    low, high = np.percentile(shown[away], (5, 99.9)) if away.any() else (0.0, 1.0)
+    scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
+    return np.rint(scaled * 255).astype(np.uint8), step
+
+
+def crop_about(image: np.ndarray, centre: tuple[float, float], size: int) -> np.ndarray:
+    """Return the square of `size` pixels about `centre` (row, column), moved inside the image."""
+    starts = [
+        int(np.clip(round(c - (size - 1) / 2), 0, n - size))
+        for c, n in zip(centre, image.shape, strict=True)
+    ]
+    return image[starts[0] : starts[0] + size, starts[1] : starts[1] + size]
+
+
+def decimate(
+    counts: np.ndarray, axis: np.ndarray, most: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a spectrum and its axis with at most `most` points, as means of neighbours.
+
+    >>> decimate(np.array([1.0, 3, 5, 7, 9]), np.arange(5.0), most=2)
+    (array([3.]), array([1.]))
+    """
+    factor = max(1, math.ceil(len(counts) / most))
+    full = len(counts) // factor * factor
+    return (
+        counts[:full].reshape(-1, factor).mean(axis=1),
+        axis[:full].reshape(-1, factor).mean(axis=1),
+    )

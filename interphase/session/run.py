@@ -1,0 +1,303 @@
+"""The session run: discover, measure, store, sum up."""
+
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+import interphase
+from interphase.assessment import Assessment
+from interphase.diffraction.options import Options
+from interphase.errors import ParameterError
+from interphase.session.engine import measure_files
+from interphase.session.measure import Task
+from interphase.session.provenance import provenance
+from interphase.session.records import FileResult, SessionResult
+from interphase.session.store import FORMAT, Store, digest, file_digest, write_json, write_text
+from interphase.session.tables import regions_csv, results_csv
+
+RESULT_FOLDER = "interphase-results"
+"""Name of the result folder within a session's folder."""
+DEFAULT_PHASES = "lithium-sei"
+"""Candidates where nobody names others."""
+DATA_NOT_READ = frozenset({".eer"})
+"""Suffixes of measurements that cannot be read; other unread files are no measurements."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a session is measured."""
+
+    identification: Options = field(default_factory=Options)
+    """How to look for phases."""
+    time_limit_s: float = 900.0
+    """Time after which a file is given up, so that none holds up the others [s]."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.time_limit_s < float("inf"):
+            raise ParameterError(
+                f"time_limit_s is {self.time_limit_s!r}: expected a finite time > 0 in seconds"
+            )
+
+
+class Progress(Protocol):
+    """Is told how far a run is."""
+
+    def __call__(self, done: int, total: int, result: FileResult | None) -> None:
+        """Take note that `done` of `total` files are finished, `result` the last of them."""
+
+
+def run_session(
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    phases: Any = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
+    options: RunOptions | None = None,
+) -> SessionResult:
+    """Measure every file of a session and write what was found.
+
+    The run may be stopped at any instant and called again: files whose results are there are
+    not measured again, unless the file, its sidecars, session.toml, the parameters or the
+    version of the package have changed.
+
+    Parameters
+    ----------
+    folder
+        The session's folder, with all folders below it.
+    out
+        Where the results go; ``interphase-results`` in `folder` unless given.
+    phases
+        Candidates, as :func:`interphase.phases.candidates` takes them; the set ``lithium-sei``
+        unless given.
+    workers
+        Files measured at a time; one per core unless given.
+    scheduler
+        Address of a Dask scheduler that measures instead of this machine.
+    progress
+        Is called after each file.
+    options
+        How to measure.
+
+    Returns
+    -------
+    SessionResult
+        One result per file. ``results.csv``, ``regions.csv`` and ``provenance.json`` are in
+        `out`.
+
+    Raises
+    ------
+    ParameterError
+        The folder does not exist, or an option is out of range.
+    PhaseError
+        A candidate is unknown.
+    ConfigurationError
+        session.toml cannot be understood.
+    InterphaseError
+        The result folder cannot be written, another run writes to it, or the scheduler does not
+        answer.
+    """
+    from interphase.io import read_session_config
+    from interphase.phases import candidates
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
+    out = folder / RESULT_FOLDER if out is None else Path(out)
+    options = RunOptions() if options is None else options
+    config = read_session_config(folder)
+    if phases is None:
+        phases = _phases_of(config.phases, folder)
+    found = candidates(phases)
+    store = Store(out)
+    with store.locked():
+        tasks, unread = prepare(folder, out=out, candidates=found, options=options)
+        results, measured = _measure(
+            tasks,
+            unread,
+            store,
+            workers=workers,
+            scheduler=scheduler,
+            progress=progress,
+            time_limit_s=options.time_limit_s,
+        )
+        session = SessionResult(
+            name=folder.resolve().name,
+            folder=folder,
+            out=out,
+            files=results,
+            measured=measured,
+            candidates=tuple(phase.identifier for phase in found),
+            description={
+                name: value
+                for name in ("sample", "electrolyte", "electrode")
+                if (value := getattr(config, name)) is not None
+            },
+            provenance=provenance(
+                inputs=[_input(result) for result in results],
+                parameters=_parameters(options),
+                phases=found,
+            ),
+        )
+        write_text(out / "results.csv", results_csv(results))
+        write_text(out / "regions.csv", regions_csv(results))
+        write_json(out / "provenance.json", session.provenance)
+    return session
+
+
+def prepare(
+    folder: Path, *, out: Path, candidates: Sequence[Any], options: RunOptions
+) -> tuple[list[Task], list[FileResult]]:
+    """Return one task per file of a session that can be read, and a result for each that cannot.
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    out
+        The result folder, which is no part of the session.
+    candidates
+        The candidate phases.
+    options
+        How to measure.
+    """
+    from interphase.io import discover
+
+    entries = discover(folder, exclude=[out])
+    common = digest(
+        {
+            "format": FORMAT,
+            "version": interphase.__version__,
+            "parameters": _parameters(options),
+            "candidates": candidates,
+        }
+    )
+    pickled = pickle.dumps(tuple(candidates))
+    configs = _Configs(folder)
+
+    def task(entry: Any) -> Task | FileResult:
+        name = entry.path.relative_to(folder).as_posix()
+        base = FileResult(file=name, assessment=Assessment.FAILED, sentence="not measured")
+        if entry.reason:
+            return replace(base, **_unread(entry))
+        config = configs.of(entry.path.parent)
+        try:
+            content = file_digest(entry.path)
+            sidecars = {
+                path.relative_to(folder).as_posix(): file_digest(path) for path in entry.sidecars
+            }
+            size = entry.path.stat().st_size
+        except OSError as error:
+            return replace(base, sentence=f"{name} cannot be opened: {error.strerror}.")
+        key = digest(
+            {
+                "file": name,
+                "content": content,
+                "sidecars": sidecars,
+                "session": config.model_dump(),
+                "common": common,
+            }
+        )
+        return Task(
+            path=entry.path,
+            session=config,
+            candidates=pickled,
+            options=options.identification,
+            base=replace(base, sha256=content, size_bytes=size, sidecars=tuple(sidecars), key=key),
+        )
+
+    # Hashing waits for the disk and leaves Python's lock alone while it computes.
+    with ThreadPoolExecutor(4) as threads:
+        prepared = list(threads.map(task, entries))
+    return (
+        [item for item in prepared if isinstance(item, Task)],
+        [item for item in prepared if isinstance(item, FileResult)],
+    )
+
+
+def _unread(entry: Any) -> dict[str, Any]:
+    """Say of a file that is not one to read why that is so."""
+    lost = entry.path.suffix.lower() in DATA_NOT_READ
+    return {
+        "assessment": Assessment.FAILED if lost else Assessment.NOT_ASSESSED,
+        "sentence": f"Not read: {entry.reason}.",
+    }
+
+
+class _Configs:
+    """The session.toml that holds for a folder: its own or the nearest above it."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = Lock()
+        self._known: dict[Path, Any] = {}
+
+    def of(self, folder: Path) -> Any:
+        from interphase.io import SESSION_FILE, read_session_config
+
+        with self._lock:
+            nearest = folder
+            while nearest != self._root and not (nearest / SESSION_FILE).is_file():
+                nearest = nearest.parent
+            if nearest not in self._known:
+                self._known[nearest] = read_session_config(nearest)
+            return self._known[nearest]
+
+
+def _phases_of(named: str | tuple[str, ...] | None, folder: Path) -> Any:
+    """Return the candidates that session.toml names; its CIF files lie beside it."""
+    if named is None:
+        return DEFAULT_PHASES
+    words = named.split(",") if isinstance(named, str) else named
+    return [
+        folder / word.strip() if word.strip().lower().endswith(".cif") else word.strip()
+        for word in words
+    ]
+
+
+def _measure(
+    tasks: Sequence[Task],
+    unread: Sequence[FileResult],
+    store: Store,
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    progress: Progress | None,
+    time_limit_s: float,
+) -> tuple[tuple[FileResult, ...], int]:
+    """Measure what is not finished; return all results by name, and how many were measured."""
+    results = {result.file: result for result in unread}
+    todo: list[Task] = []
+    for task in tasks:
+        if (finished := store.load(task.base.key)) is not None:
+            results[task.base.file] = finished
+        else:
+            todo.append(task)
+    if progress is not None:
+        progress(len(results), len(tasks) + len(unread), None)
+    for result, pictures in measure_files(
+        todo, workers=workers, scheduler=scheduler, time_limit_s=time_limit_s
+    ):
+        results[result.file] = store.save(result, pictures)
+        if progress is not None:
+            progress(len(results), len(tasks) + len(unread), results[result.file])
+    return tuple(results[name] for name in sorted(results)), len(todo)
+
+
+def _parameters(options: RunOptions) -> dict[str, Any]:
+    # The time limit decides whether there is a result, not which.
+    return {"identification": options.identification}
+
+
+def _input(result: FileResult) -> Mapping[str, Any]:
+    return {
+        "file": result.file,
+        "sha256": result.sha256,
+        "size_bytes": result.size_bytes,
+        "sidecars": result.sidecars,
+    }

@@ -1,0 +1,213 @@
+"""Measure files one by one, outside any session."""
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interphase.acquisition import Acquisition
+from interphase.assessment import Assessment
+from interphase.diffraction.options import Options
+from interphase.errors import FileReadError, InterphaseError, ParameterError
+from interphase.session.engine import Measured, measure_files
+from interphase.session.isolation import ChildCallError, ChildLostError, ChildPool
+from interphase.session.measure import Task
+from interphase.session.records import FileResult, Pictures
+from interphase.session.run import DEFAULT_PHASES
+from interphase.session.store import file_digest, write_json, write_text
+
+
+def measure_paths(
+    paths: Sequence[str | Path],
+    *,
+    phases: Any = DEFAULT_PHASES,
+    given: Mapping[str, float | None] | None = None,
+    options: Options | None = None,
+    time_limit_s: float = 900.0,
+) -> Iterator[Measured]:
+    """Yield the result and the pictures of each file, in the order given.
+
+    Parameters
+    ----------
+    paths
+        Files; a session.toml in a file's folder is heeded.
+    phases
+        Candidates, as :func:`interphase.phases.candidates` takes them.
+    given
+        Fields of the acquisition that the caller states, such as ``pixel_size_a`` [Å]; ``None``
+        states nothing.
+    options
+        How to look for phases.
+    time_limit_s
+        Time after which a file is given up [s].
+
+    Raises
+    ------
+    ParameterError
+        A path does not exist or a given number cannot be.
+    PhaseError
+        A candidate is unknown.
+    """
+    from interphase.io import read_session_config
+    from interphase.phases import candidates
+
+    given = {} if given is None else given
+    for name, value in given.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")
+    pickled = pickle.dumps(candidates(phases))
+    files = _existing(paths)
+    configs = {folder: read_session_config(folder) for folder in {path.parent for path in files}}
+    tasks = [
+        Task(
+            path=path,
+            base=FileResult(
+                file=str(path),
+                sha256=file_digest(path),
+                assessment=Assessment.FAILED,
+                sentence="not measured",
+            ),
+            session=configs[path.parent],
+            candidates=pickled,
+            options=options,
+            given=given,
+        )
+        for path in files
+    ]
+    # Results come as they are ready; people read them in the order they asked.
+    waiting: dict[str, Measured] = {}
+    expected = [str(path) for path in files]
+    for result, pictures in measure_files(tasks, time_limit_s=time_limit_s):
+        waiting[result.file] = result, pictures
+        while expected and expected[0] in waiting:
+            yield waiting[expected.pop(0)]
+
+
+def _existing(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the paths, each once; all of them must be files."""
+    files = list(dict.fromkeys(Path(path) for path in paths))
+    for path in files:
+        if path.is_dir():
+            raise ParameterError(f"{path} is a folder: give files, or use `interphase run`")
+        if not path.is_file():
+            raise ParameterError(f"{path} does not exist: give the path of a file")
+    return files
+
+
+def write_single(result: FileResult, pictures: Pictures | None, out: Path) -> None:
+    """Write a result as JSON, and as a figure if there is something to show.
+
+    Parameters
+    ----------
+    result
+        What was found.
+    pictures
+        Its small arrays.
+    out
+        Folder; made if it is not there. Files of the same name are replaced.
+    """
+    from interphase import plotting
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InterphaseError(
+            f"{out} cannot be made ({error.strerror}): give another folder with --out"
+        ) from error
+    stem = Path(result.file).name
+    write_json(out / f"{stem}.json", result)
+    if pictures is None or pictures.thumbnail is None:
+        return
+    figure, ax = plotting.new_figure(width_in=6, height_in=6)
+    is_image = result.phase_map is None or result.phase_map.window_a is not None
+    plotting.plot_image(
+        ax,
+        pictures.thumbnail,
+        pixel_size_a=pictures.thumbnail_pixel_size if is_image else None,
+        percentiles=(0, 100),
+    )
+    if pictures.labels is not None and result.phase_map is not None:
+        plotting.plot_regions(ax, pictures.labels, [r.phase for r in result.phase_map.regions])
+    figure.savefig(out / f"{stem}.png", dpi=150)
+
+
+def describe_paths(
+    paths: Sequence[str | Path], *, time_limit_s: float = 300.0
+) -> Iterator[tuple[Acquisition | None, dict[str, Any]]]:
+    """Yield what each file holds: its record, and the same as a plain dictionary.
+
+    A file that cannot be read gives ``None`` and a dictionary with ``file``, ``assessment`` and
+    the ``sentence`` that says why.
+
+    Parameters
+    ----------
+    paths
+        Files, with data or of metadata alone.
+    time_limit_s
+        Time after which a file is given up [s].
+
+    Raises
+    ------
+    ParameterError
+        A path does not exist.
+    """
+    files = _existing(paths)
+    children = ChildPool()
+    try:
+        for path in files:
+            try:
+                yield children.call(_describe, path, time_limit_s=time_limit_s)
+            except (ChildLostError, ChildCallError) as error:
+                sentence = f"{path} could not be read: {error}."
+                yield None, _failed(path, sentence)
+    finally:
+        children.close()
+
+
+def _describe(path: Path) -> tuple[Acquisition | None, dict[str, Any]]:
+    from interphase.io import describe, read_acquisition
+
+    try:
+        acquisition = read_acquisition(path)
+    except FileReadError as error:
+        return None, _failed(path, str(error))
+    return acquisition, describe(acquisition, path)
+
+
+def _failed(path: Path, sentence: str) -> dict[str, Any]:
+    return {"file": str(path), "assessment": Assessment.FAILED, "sentence": sentence}
+
+
+def write_session_files(read: Sequence[tuple[Path, Acquisition]]) -> list[Path]:
+    """Write a commented session.toml into each folder of the files given.
+
+    Parameters
+    ----------
+    read
+        Files and their records.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    ParameterError
+        A folder has one already; it is never replaced.
+    """
+    from interphase.io import SESSION_FILE, commented_session_toml
+
+    folders: dict[Path, dict[str, Acquisition]] = {}
+    for path, acquisition in read:
+        folders.setdefault(path.parent, {})[path.name] = acquisition
+    targets = {folder / SESSION_FILE: records for folder, records in folders.items()}
+    for target in targets:
+        if target.exists():
+            raise ParameterError(f"{target} exists: edit it, or move it away first")
+    for target, records in targets.items():
+        try:
+            write_text(target, commented_session_toml(records))
+        except OSError as error:
+            raise InterphaseError(f"{target} cannot be written: {error.strerror}") from error
+    return list(targets)

@@ -1,0 +1,225 @@
+"""What a whole session says: its verdict, its phases, its doses."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from interphase.acquisition import Kind
+from interphase.assessment import Assessment
+from interphase.diffraction.results import NONE, UNKNOWN
+from interphase.session.records import FileResult, file_is_well
+
+MEASURED_KINDS = frozenset({Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION, Kind.SCAN_4D})
+"""Kinds in which this version looks for phases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTally:
+    """Where in a session one phase was found."""
+
+    phase: str
+    """Identifier, or ``unknown``."""
+    files: tuple[str, ...]
+    """Files with at least one region of which this phase is the most probable."""
+    regions: int
+    """Number of such regions, all files together."""
+    certain_regions: int
+    """Those whose assessment is ``ok``: no other candidate fits."""
+    area_a2: float | None
+    """Their area [Å²]; ``None`` if all were found in diffraction patterns."""
+    best_probability: float
+    """Highest probability of any of them."""
+
+
+def tally_phases(files: Iterable[FileResult]) -> tuple[PhaseTally, ...]:
+    """Count where each phase was found, the most certain and widespread first.
+
+    Parameters
+    ----------
+    files
+        Results of a session's files.
+    """
+    found: dict[str, list[tuple[str, float | None, float, bool]]] = {}
+    for result in files:
+        for region in result.phase_map.regions if result.phase_map else ():
+            certain = region.assessment is Assessment.OK
+            found.setdefault(region.phase, []).append(
+                (result.file, region.area_a2, region.probability, certain)
+            )
+    tallies = []
+    for phase, places in found.items():
+        areas = [area for _, area, _, _ in places if area is not None]
+        tallies.append(
+            PhaseTally(
+                phase=phase,
+                files=tuple(dict.fromkeys(file for file, *_ in places)),
+                regions=len(places),
+                certain_regions=sum(certain for *_, certain in places),
+                area_a2=sum(areas) if areas else None,
+                best_probability=max(probability for _, _, probability, _ in places),
+            )
+        )
+    return tuple(
+        sorted(
+            tallies,
+            key=lambda t: (t.phase == UNKNOWN, -t.certain_regions, -t.regions, t.phase),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoseRow:
+    """What one exposure cost, as far as any source says."""
+
+    file: str
+    """Path below the session's folder."""
+    time: datetime | None
+    """When it was made."""
+    dose_e_per_a2: float | None
+    """Fluence of this exposure [e/Å²]; ``None`` where it is not known."""
+    prior_dose_e_per_a2: float | None
+    """Fluence the place had received before, as the file states it [e/Å²]."""
+    source: str
+    """Who states the dose, or why it is unknown."""
+
+    @property
+    def total_e_per_a2(self) -> float | None:
+        """Dose of this exposure and of those before it at the place [e/Å²]; a lower bound."""
+        if self.dose_e_per_a2 is None:
+            return self.prior_dose_e_per_a2
+        return self.dose_e_per_a2 + (self.prior_dose_e_per_a2 or 0.0)
+
+
+def dose_rows(files: Iterable[FileResult]) -> tuple[DoseRow, ...]:
+    """List the exposures in the order they were made; those without a time come last, by name.
+
+    Parameters
+    ----------
+    files
+        Results of a session's files; files that could not be read have no exposure to list.
+    """
+    rows = []
+    for result in files:
+        acquisition = result.acquisition
+        if acquisition is None or not is_exposure(result):
+            continue
+        if acquisition.dose_e_per_a2 is not None:
+            source = str(acquisition.sources.get("dose_e_per_a2", ""))
+        else:
+            source = acquisition.missing.get("dose_e_per_a2", "no source states it")
+        rows.append(
+            DoseRow(
+                file=result.file,
+                time=acquisition.time,
+                dose_e_per_a2=acquisition.dose_e_per_a2,
+                prior_dose_e_per_a2=acquisition.prior_dose_e_per_a2,
+                source=source,
+            )
+        )
+    return tuple(
+        sorted(
+            rows,
+            key=lambda row: (
+                row.time is None,
+                row.time.replace(tzinfo=None).isoformat() if row.time else "",
+                row.file,
+            ),
+        )
+    )
+
+
+def is_exposure(result: FileResult) -> bool:
+    """Whether a file stands for an exposure: data, or metadata that speak of one.
+
+    A navigator's list of places exposes nothing.
+    """
+    acquisition = result.acquisition
+    if acquisition is None:
+        return False
+    if acquisition.kind is not Kind.METADATA:
+        return True
+    return (
+        acquisition.dose_e_per_a2 is not None
+        or bool(acquisition.dose_statements)
+        or acquisition.exposure_time_s is not None
+        or "dose_e_per_a2" in acquisition.missing
+    )
+
+
+def listed(words: Sequence[str], *, most: int = 4) -> str:
+    """Join words as prose does.
+
+    >>> listed(["Li2O"]), listed(["Li2O", "LiF", "Li"])
+    ('Li2O', 'Li2O, LiF and Li')
+    >>> listed(list("abcdef"))
+    'a, b, c and 3 more'
+    """
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    if len(words) < 2:
+        return "".join(words)
+    return ", ".join(words[:-1]) + f" and {words[-1]}"
+
+
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "file"), counted(3, "file")
+    ('1 file', '3 files')
+    """
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def session_sentence(files: Sequence[FileResult]) -> str:
+    """Return the verdict on a session in two or three sentences.
+
+    Parameters
+    ----------
+    files
+        Results of the session's files.
+    """
+    if not files:
+        return "The folder holds no file of a kind that can be read."
+    searched = [r for r in files if r.kind in MEASURED_KINDS and r.assessment.answered]
+    tallies = tally_phases(files)
+    named = [t for t in tallies if t.phase not in (UNKNOWN, NONE)]
+    sure = [t for t in named if t.certain_regions]
+    unsure = [t for t in named if not t.certain_regions]
+    sentences = []
+    where = f"{counted(len(searched), 'image or pattern', 'images and patterns')}"
+    if sure:
+        holders = {file for t in sure for file in t.files}
+        names = listed([t.phase for t in sure])
+        sentences.append(f"{names} {_was(len(sure))} identified in {len(holders)} of {where}.")
+    elif searched:
+        sentences.append(f"No phase was identified with confidence in {where}.")
+    if unsure:
+        names = listed([t.phase for t in unsure])
+        sentences.append(f"{names} {_is(len(unsure))} possible but not certain.")
+    if any(t.phase == UNKNOWN for t in tallies):
+        sentences.append("Some regions are crystalline but none of the candidates.")
+    bad = [r for r in files if not file_is_well(r)]
+    if bad:
+        sentences.append(f"{counted(len(bad), 'file')} could not be assessed.")
+    return " ".join(sentences) if sentences else f"{counted(len(files), 'file')} read."
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _is(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def count_assessments(files: Iterable[FileResult]) -> dict[Assessment, int]:
+    """Count the files per assessment, in the order of the Enum."""
+    counts = Counter(result.assessment for result in files)
+    return {assessment: counts[assessment] for assessment in Assessment if counts[assessment]}
+
+
+def count_kinds(files: Iterable[FileResult]) -> dict[str, int]:
+    """Count the files per kind; ``unreadable`` where the kind could not be found out."""
+    counts = Counter(str(result.kind) if result.kind else "unreadable" for result in files)
+    return {name: counts[name] for name in [*map(str, Kind), "unreadable"] if counts[name]}
