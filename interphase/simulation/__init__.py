@@ -15,7 +15,7 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "strong_zone_axes",
             "zone_axis_orientation",
         ],
-        "demo": ["DemoFile", "DemoTruth", "write_demo_session"],
+        "demo": ["DEMO_EXPOSURES", "DemoExposure", "DemoFile", "DemoTruth", "write_demo_session"],
         "detectors": ["IDEAL_COUNTER", "Detector", "movie", "record_counts", "record_electrons"],
         "imaging": [
             "ExitWave",

@@ -1,9 +1,11 @@
 """A small simulated session, written as the files a microscope would write."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -24,12 +26,13 @@ from interphase.simulation.imaging import (
 from interphase.simulation.scene import Grain, Scene, draw_centres, film_scene
 
 _PIXEL_SIZE_A = 0.4
-_FIELD_A = 192.0
 _BEAM_ENERGY_KEV = 300.0
+_SPHERICAL_ABERRATION_MM = 0.005
 _CAMERA = Detector(dqe0=0.8)
 _START = datetime(2026, 3, 2, 10, 0, 0)
 _MONTHS = ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split()
-_APERTURE_A = 150.0
+_APERTURE = 0.78
+"""Diameter of the selected area over the side of the field."""
 _PATTERN_PIXELS = 512
 
 
@@ -64,18 +67,31 @@ class DemoTruth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Exposure:
+class DemoExposure:
+    """One exposure of a session that is to be simulated."""
+
     stem: str
-    kind: str
-    grains: tuple[tuple[str, float], ...]
+    """File name without its ending."""
+    kind: Literal["image", "movie", "diffraction"]
+    """What is recorded; a pattern shows its crystallites in the middle of the field."""
+    grains: tuple[tuple[str, float], ...] = ()
+    """Phase and diameter [Å] of each crystallite."""
+    field_a: float = 192.0
+    """Side of the field [Å]."""
     thickness_a: float
+    """Thickness of the film [Å]."""
     dose_e_per_a2: float
-    defocus_a: float
+    """Dose [e/Å²]."""
+    defocus_a: float = 0.0
+    """Defocus, positive = underfocus [Å]."""
+    frames: int = 1
+    """Frames of a movie."""
     stage_um: tuple[float, float]
+    """Stage (x, y) [µm]."""
 
 
-_EXPOSURES = (
-    _Exposure(
+DEMO_EXPOSURES = (
+    DemoExposure(
         stem="grid1_sei_0001",
         kind="image",
         grains=(("Li2O", 60.0), ("LiF", 50.0), ("Li2CO3", 60.0)),
@@ -84,7 +100,7 @@ _EXPOSURES = (
         defocus_a=140.0,
         stage_um=(-112.40, 48.05),
     ),
-    _Exposure(
+    DemoExposure(
         stem="grid1_sei_0002",
         kind="image",
         grains=(("Li2CO3", 70.0), ("Li2O", 55.0)),
@@ -93,7 +109,7 @@ _EXPOSURES = (
         defocus_a=160.0,
         stage_um=(-109.83, 47.61),
     ),
-    _Exposure(
+    DemoExposure(
         stem="grid1_lithium_0003",
         kind="image",
         grains=(("Li", 80.0), ("LiF", 50.0)),
@@ -102,7 +118,7 @@ _EXPOSURES = (
         defocus_a=140.0,
         stage_um=(-104.27, 51.90),
     ),
-    _Exposure(
+    DemoExposure(
         stem="grid1_film_0004",
         kind="image",
         grains=(),
@@ -111,34 +127,36 @@ _EXPOSURES = (
         defocus_a=160.0,
         stage_um=(-98.66, 53.12),
     ),
-    _Exposure(
+    DemoExposure(
         stem="grid1_movie_0005",
         kind="movie",
+        frames=16,
         grains=(("Li2O", 70.0), ("LiF", 60.0)),
         thickness_a=76.0,
         dose_e_per_a2=240.0,
         defocus_a=140.0,
         stage_um=(-95.02, 50.37),
     ),
-    _Exposure(
+    DemoExposure(
         stem="grid1_diffraction_0006",
         kind="diffraction",
         grains=(("Li2O", 90.0),),
         thickness_a=94.0,
         dose_e_per_a2=60.0,
-        defocus_a=0.0,
         stage_um=(-91.44, 49.18),
     ),
 )
 
 
-def write_demo_session(folder: Path, *, seed: int = 0) -> DemoTruth:
+def write_demo_session(
+    folder: Path, *, seed: int = 0, exposures: Sequence[DemoExposure] = DEMO_EXPOSURES
+) -> DemoTruth:
     """Simulate a small cryo-TEM session and write it as files.
 
-    Four images and a movie (MRC with SerialEM ``.mdoc`` sidecars), a selected-area pattern
-    (hspy), ``session.toml``, and ``truth.json`` with what was put in. Crystallites lie within
-    2° of strong zone axes, as a microscopist's first examples would be chosen; a blind area
-    shows far fewer.
+    By default four images and a movie (MRC with SerialEM ``.mdoc`` sidecars) and a
+    selected-area pattern (hspy); with them ``session.toml``, and ``truth.json`` with what was
+    put in. Crystallites lie within 2° of strong zone axes, as a microscopist's first examples
+    would be chosen; a blind area shows far fewer.
 
     Parameters
     ----------
@@ -146,6 +164,8 @@ def write_demo_session(folder: Path, *, seed: int = 0) -> DemoTruth:
         Where the files go; made if it is not there, files of the same name are replaced.
     seed
         Seed of everything that is drawn.
+    exposures
+        The exposures of the session.
 
     Returns
     -------
@@ -153,12 +173,12 @@ def write_demo_session(folder: Path, *, seed: int = 0) -> DemoTruth:
         What was put in; also in ``truth.json``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = np.random.SeedSequence(seed).spawn(len(_EXPOSURES))
+    seeds = np.random.SeedSequence(seed).spawn(len(exposures))
     files = tuple(
         _write_exposure(folder, exposure, number, np.random.default_rng(child))
-        for number, (exposure, child) in enumerate(zip(_EXPOSURES, seeds, strict=True))
+        for number, (exposure, child) in enumerate(zip(exposures, seeds, strict=True))
     )
-    (folder / "session.toml").write_text(_SESSION, encoding="utf-8")
+    (folder / "session.toml").write_text(_session_toml(files), encoding="utf-8")
     truth = DemoTruth(folder=folder, seed=seed, files=files)
     record = {"seed": seed, "files": [asdict(file) for file in files]}
     (folder / "truth.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -166,7 +186,7 @@ def write_demo_session(folder: Path, *, seed: int = 0) -> DemoTruth:
 
 
 def _write_exposure(
-    folder: Path, exposure: _Exposure, number: int, rng: np.random.Generator
+    folder: Path, exposure: DemoExposure, number: int, rng: np.random.Generator
 ) -> DemoFile:
     scene = _scene(exposure, rng)
     wave = exit_wave(scene, beam_energy_kev=_BEAM_ENERGY_KEV, sampling_a=_PIXEL_SIZE_A * 2 / 3)
@@ -187,13 +207,15 @@ def _write_exposure(
     )
 
 
-def _scene(exposure: _Exposure, rng: np.random.Generator) -> Scene:
+def _scene(exposure: DemoExposure, rng: np.random.Generator) -> Scene:
     from interphase.phases import load_phase
 
-    size = (_FIELD_A, _FIELD_A)
+    size = (exposure.field_a, exposure.field_a)
     diameters = [diameter for _, diameter in exposure.grains]
     if exposure.kind == "diffraction":  # in the middle, where the aperture is
-        centres = [(_FIELD_A / 2, _FIELD_A / 2, exposure.thickness_a / 2)] * len(diameters)
+        centres = [(exposure.field_a / 2, exposure.field_a / 2, exposure.thickness_a / 2)] * len(
+            diameters
+        )
     else:
         centres = draw_centres(size, exposure.thickness_a, diameters, gap_a=15.0, rng=rng)
     grains = []
@@ -208,19 +230,15 @@ def _scene(exposure: _Exposure, rng: np.random.Generator) -> Scene:
     return film_scene(size, exposure.thickness_a, grains, seed=int(rng.integers(2**32)))
 
 
-def _frames(exposure: _Exposure) -> int:
-    return 16 if exposure.kind == "movie" else 1
-
-
-def _expose(wave: ExitWave, exposure: _Exposure, rng: np.random.Generator) -> np.ndarray:
+def _expose(wave: ExitWave, exposure: DemoExposure, rng: np.random.Generator) -> np.ndarray:
     """Return counts as a camera writes them, shape (M, N) or (F, M, N)."""
     optics = Optics(
         defocus_a=exposure.defocus_a,
-        spherical_aberration_mm=0.005,
+        spherical_aberration_mm=_SPHERICAL_ABERRATION_MM,
         focal_spread_a=30.0,
         semi_convergence_mrad=0.1,
     )
-    pixels = round(_FIELD_A / _PIXEL_SIZE_A)
+    pixels = round(exposure.field_a / _PIXEL_SIZE_A)
     expected = resample(image_from_exit_wave(wave, optics), (pixels, pixels))
     if exposure.kind == "image":
         counts = record_counts(
@@ -234,9 +252,9 @@ def _expose(wave: ExitWave, exposure: _Exposure, rng: np.random.Generator) -> np
         counts = movie(
             expected,
             dose_e_per_a2=exposure.dose_e_per_a2,
-            frames=_frames(exposure),
+            frames=exposure.frames,
             pixel_size_a=_PIXEL_SIZE_A,
-            drift_a=(0.5, -0.3),
+            drift_a=(0.08, -0.05),
             detector=_CAMERA,
             rng=rng,
         )
@@ -256,10 +274,9 @@ def _write_mrc(path: Path, counts: np.ndarray) -> None:
 
 
 def _write_mdoc(
-    path: Path, name: str, counts: np.ndarray, exposure: _Exposure, number: int
+    path: Path, name: str, counts: np.ndarray, exposure: DemoExposure, number: int
 ) -> None:
     """Write what SerialEM would say beside an image or a movie."""
-    frames = _frames(exposure)
     time = _START + timedelta(minutes=4 * number)
     seconds = 4.0
     rows, columns = counts.shape[-2:]
@@ -277,12 +294,13 @@ def _write_mdoc(
         "Binning": "1",
         "DateTime": f"{time.day:02d}-{_MONTHS[time.month - 1]}-{time:%y}  {time:%H:%M:%S}",
     }
-    if frames > 1:
+    if exposure.kind == "movie":
+        per_frame = exposure.dose_e_per_a2 / exposure.frames
         section = "FrameSet"
         entries |= {
             "SubFramePath": f"X:\\demo\\{name}",
-            "NumSubFrames": str(frames),
-            "FrameDosesAndNumber": f"{exposure.dose_e_per_a2 / frames:g} {frames}",
+            "NumSubFrames": str(exposure.frames),
+            "FrameDosesAndNumber": f"{per_frame:g} {exposure.frames}",
         }
     else:
         section = "ZValue"
@@ -295,28 +313,29 @@ def _write_mdoc(
 
 
 def _write_pattern(
-    path: Path, wave: ExitWave, exposure: _Exposure, rng: np.random.Generator
+    path: Path, wave: ExitWave, exposure: DemoExposure, rng: np.random.Generator
 ) -> None:
     """Write the middle of a selected-area pattern with axes in 1/nm."""
     import hyperspy.api as hs
 
     counts, step = diffraction_pattern(
         wave,
-        aperture_diameter_a=_APERTURE_A,
+        aperture_diameter_a=_APERTURE * exposure.field_a,
         dose_e_per_a2=exposure.dose_e_per_a2,
         beam_stop_per_a=0.08,
         detector=_CAMERA,
         rng=rng,
     )
-    first = len(counts) // 2 - _PATTERN_PIXELS // 2
-    middle = counts[first : first + _PATTERN_PIXELS, first : first + _PATTERN_PIXELS]
+    pixels = min(_PATTERN_PIXELS, len(counts) // 2 * 2)
+    first = len(counts) // 2 - pixels // 2
+    middle = counts[first : first + pixels, first : first + pixels]
     scale = step * 10
     axes = [
         {
             "name": name,
-            "size": _PATTERN_PIXELS,
+            "size": pixels,
             "scale": scale,
-            "offset": -(_PATTERN_PIXELS // 2) * scale,
+            "offset": -(pixels // 2) * scale,
             "units": "1/nm",
             "navigate": False,
         }
@@ -334,10 +353,18 @@ def _write_pattern(
     signal.save(path, overwrite=True)
 
 
-_SESSION = """\
-# A simulated session: lithium deposited from a carbonate electrolyte, imaged at cryo conditions.
-sample = "simulated SEI on lithium"
-electrolyte = "1 M LiPF6 in EC:DEC (simulated)"
-electrode = "Li on Cu"
-temperature_k = 90.0
-"""
+def _session_toml(files: Sequence[DemoFile]) -> str:
+    """Say what no header of these files holds."""
+    lines = [
+        "# A simulated session: lithium plated from a carbonate electrolyte, seen frozen.",
+        'sample = "simulated SEI on lithium"',
+        'electrolyte = "1 M LiPF6 in EC:DEC"',
+        'electrode = "Li"',
+        "temperature_k = 90.0",
+        f"spherical_aberration_mm = {_SPHERICAL_ABERRATION_MM}",
+        'phases = "lithium-sei"',
+    ]
+    for file in files:
+        if file.kind == "diffraction":
+            lines += ["", f'[files."{file.name}"]', f"dose_e_per_a2 = {file.dose_e_per_a2}"]
+    return "\n".join(lines) + "\n"
