@@ -197,6 +197,7 @@ def crystallite(phase: "Phase", diameter_a: float, *, orientation: Orientation) 
         The phase has sites that are filled only in part.
     """
     from ase import Atoms
+    from ase.data import atomic_numbers
 
     if (np.asarray(phase.occupancies) < 1).any():
         raise PhaseError(
@@ -213,11 +214,11 @@ def crystallite(phase: "Phase", diameter_a: float, *, orientation: Orientation) 
     axes = [np.arange(-n, n + 1) for n in reach]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 1, 3)
     positions = ((cells + basis - basis.mean(axis=0)) @ vectors).reshape(-1, 3)
-    symbols = np.tile(np.asarray(phase.species), len(cells))
+    numbers = np.tile([atomic_numbers[element] for element in phase.species], len(cells))
     inside = np.einsum("ij,ij->i", positions, positions) <= radius**2
     if not inside.any():
         raise ParameterError(f"a crystallite of {diameter_a} Å holds no atom: give a larger one")
-    return Atoms(symbols[inside].tolist(), positions=positions[inside] @ orientation.matrix.T)
+    return Atoms(numbers=numbers[inside], positions=positions[inside] @ orientation.matrix.T)
 
 
 def embed(
@@ -258,7 +259,7 @@ def embed(
     keep = np.ones(len(film), dtype=bool)
     placed = Atoms(cell=film.cell, pbc=film.pbc)
     for grain, (y, x, z) in zip(crystallites, centres_a, strict=True):
-        new = Atoms(grain.symbols, positions=grain.positions + np.array([x, y, z]))
+        new = Atoms(numbers=grain.numbers, positions=grain.positions + np.array([x, y, z]))
         low, high = new.positions.min(axis=0), new.positions.max(axis=0)
         if (low < 0).any() or (high > box).any():
             raise ParameterError(

@@ -45,7 +45,8 @@ Rounded down from typical bond lengths and contacts of molecular carbonates and 
 grade C.
 """
 
-_WIDEST_MARGIN_A = 0.6
+_MARGIN_A = 0.45
+_SORTING_CELL_A = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,21 +176,25 @@ def amorphous_film(
         An extent is too small, a distance is not known, or the density cannot be reached.
     """
     from ase import Atoms
+    from ase.data import atomic_numbers
 
     box = np.array([size_a[1], size_a[0], thickness_a], dtype=float)
     counts = atom_counts(
         composition, density_g_per_cm3=density_g_per_cm3, volume_a3=float(box.prod())
     )
     table = _distance_table(list(counts), shortest_a)
-    if box.min() < 4 * (table.max() + _WIDEST_MARGIN_A):
+    if box.min() < 4 * (table.max() + _MARGIN_A):
         raise ParameterError(
             f"a film of {box.min():.3g} Å is too small for its shortest distances: "
-            f"give at least {4 * (table.max() + _WIDEST_MARGIN_A):.3g} Å in every direction"
+            f"give at least {4 * (table.max() + _MARGIN_A):.3g} Å in every direction"
         )
-    kinds = np.repeat(np.arange(len(counts)), list(counts.values()))
-    positions = _push_apart(rng.random((len(kinds), 3)) * box, kinds, table, box)
-    symbols = np.array(list(counts))[kinds]
-    return Atoms(symbols.tolist(), positions=positions, cell=box, pbc=True)
+    kinds = rng.permutation(np.repeat(np.arange(len(counts)), list(counts.values())))
+    start = rng.random((len(kinds), 3)) * box
+    # Neighbours in space that are neighbours in memory are found twice as fast.
+    start = start[np.lexsort((start // _SORTING_CELL_A).T)]
+    positions = _push_apart(start, kinds, table, box)
+    numbers = np.array([atomic_numbers[element] for element in counts])
+    return Atoms(numbers=numbers[kinds], positions=positions, cell=box, pbc=True)
 
 
 def _distance_table(elements: list[str], shortest_a: Mapping[frozenset[str], float]) -> np.ndarray:
@@ -250,11 +255,13 @@ def _neighbours(
     """Return pairs (i, j) near enough to overlap soon, and their shortest distances."""
     from scipy.spatial import cKDTree
 
-    tree = cKDTree(positions % box, boxsize=box, balanced_tree=False, compact_nodes=False)
-    pairs = tree.query_pairs(table.max() + _WIDEST_MARGIN_A, output_type="ndarray")
+    tree = cKDTree(
+        positions % box, boxsize=box, balanced_tree=False, compact_nodes=False, leafsize=8
+    )
+    pairs = tree.query_pairs(table.max() + _MARGIN_A, output_type="ndarray")
     i, j = pairs[:, 0], pairs[:, 1]
     step = positions[i] - positions[j]
     step -= box * np.rint(step / box)
     shortest = table[kinds[i], kinds[j]]
-    near = np.einsum("ij,ij->i", step, step) < (shortest + _WIDEST_MARGIN_A) ** 2
+    near = np.einsum("ij,ij->i", step, step) < (shortest + _MARGIN_A) ** 2
     return i[near], j[near], shortest[near]

@@ -88,7 +88,7 @@ def test_atom_counts_of_water():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"thickness_a": 5.0}, "at least 12.* Å in every direction"),
+        ({"thickness_a": 5.0}, r"at least 11\.4 Å in every direction"),
         ({"composition": {"C": 1, "S": 1}}, "distance of C and S is not known"),
         ({"density_g_per_cm3": 15.0}, "do not fit .* give a lower density"),
     ],
