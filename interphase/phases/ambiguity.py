@@ -84,8 +84,7 @@ def ambiguous_pairs(
 
     References
     ----------
-    .. [1] L. C. Andrews, H. J. Bernstein and G. A. Pelletier, Acta Cryst. A 36, 248 (1980),
-           doi:10.1107/S0567739480000477
+    .. [1] L. C. Andrews, H. J. Bernstein and G. A. Pelletier, Acta Cryst. A 36, 248 (1980)
 
     Examples
     --------

@@ -84,8 +84,7 @@ def scattering_factor(element: str, g_per_a: np.ndarray) -> np.ndarray:
     ----------
     .. [1] P. A. Doyle and P. S. Turner, Acta Cryst. A 24, 390 (1968),
            doi:10.1107/S0567739468000756
-    .. [2] G. H. Smith and R. E. Burge, Acta Cryst. 15, 182 (1962),
-           doi:10.1107/S0365110X62000481
+    .. [2] G. H. Smith and R. E. Burge, Acta Cryst. 15, 182 (1962)
 
     Examples
     --------

@@ -110,13 +110,12 @@ def zone_axes(phase: Phase, max_index: int) -> tuple[np.ndarray, np.ndarray]:
     axes = np.array([v for v in product(span, repeat=3) if np.gcd.reduce(v) == 1])
     turned = np.einsum("nij,aj->nai", laue_matrices(phase), axes)
     both = np.concatenate([turned, -turned])
-    base = 2 * np.abs(both).max() + 1
+    base = 2 * int(np.abs(both).max()) + 1
     keys = both @ np.array([base**2, base, 1])
-    first = keys.max(axis=0)
-    own = axes @ np.array([base**2, base, 1])
-    unique = own == first
-    counts = np.array([len(np.unique(keys[:, i])) for i in np.flatnonzero(unique)]) // 2
+    # The largest key names the class, whose own axis may lie outside the box of indices.
+    _, unique = np.unique(-keys.max(axis=0), return_index=True)
     chosen = axes[unique]
+    counts = np.array([len(np.unique(keys[:, i])) for i in unique]) // 2
     order = np.lexsort((*-chosen.T[::-1], np.abs(chosen).sum(axis=1)))
     return chosen[order], counts[order]
 

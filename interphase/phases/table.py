@@ -192,12 +192,12 @@ class Phase:
         from pymatgen.core.lattice import Lattice
         from pymatgen.core.structure import Structure
 
+        shared = [tuple(np.round(position, 6)) for position in self.fractional]
         sites: dict[tuple[float, ...], dict[str, float]] = defaultdict(dict)
-        for element, position, occupancy in zip(
-            self.species, self.fractional, self.occupancies, strict=True
-        ):
-            sites[tuple(np.round(position, 6))][element] = float(occupancy)
-        return Structure(Lattice(self.lattice_vectors), list(sites.values()), list(sites))
+        for key, element, occupancy in zip(shared, self.species, self.occupancies, strict=True):
+            sites[key][element] = float(occupancy)
+        positions = [self.fractional[shared.index(key)] for key in sites]
+        return Structure(Lattice(self.lattice_vectors), list(sites.values()), positions)
 
 
 @cache

@@ -1,0 +1,108 @@
+"""Candidates from CIFs."""
+
+import numpy as np
+import pytest
+
+from interphase.errors import PhaseError
+from interphase.phases import candidates, load_phase, phase_from_cif, reflections
+
+ROCK_SALT = """data_mgo
+_cell_length_a {a}
+_cell_length_b {a}
+_cell_length_c {a}
+_cell_angle_alpha {angle}
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'F m -3 m'
+_symmetry_Int_Tables_number 225
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+{first} {first} 0 0 0 {occupancy}
+O1 O 0.5 0.5 0.5 1
+"""
+
+
+def _write(folder, name="periclase.cif", **values):
+    text = ROCK_SALT.format(**{"a": 4.212, "angle": 90, "first": "Mg", "occupancy": 1} | values)
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_cif_becomes_a_candidate_named_by_its_stem(tmp_path):
+    path = _write(tmp_path)
+    (phase,) = candidates(str(path))
+    assert phase.identifier == "periclase"
+    assert phase.formula == "MgO"
+    assert phase.space_group == "Fm-3m"
+    assert len(phase.species) == 8
+    assert phase.density_g_cm3 == pytest.approx(3.58, abs=0.01)
+    assert phase.temperature_k is None
+    assert reflections(phase, d_min_a=2.0).d_a.max() == pytest.approx(4.212 / np.sqrt(3))
+
+
+def test_a_written_structure_comes_back(tmp_path):
+    original = load_phase("Li2CO3")
+    original.structure().to(str(tmp_path / "carbonate.cif"))
+    spots = reflections(phase_from_cif(tmp_path / "carbonate.cif"), d_min_a=1.5)
+    expected = reflections(original, d_min_a=1.5)
+    # The writer keeps eight decimals.
+    assert (
+        spots.hkl[spots.relative > 1e-6].tolist() == expected.hkl[expected.relative > 1e-6].tolist()
+    )
+    strong = expected.relative > 1e-6
+    assert spots.intensity[spots.relative > 1e-6] == pytest.approx(
+        expected.intensity[strong], rel=1e-3
+    )
+
+
+def test_partial_occupancy_is_used_and_said(tmp_path):
+    half = phase_from_cif(_write(tmp_path, occupancy=0.5))
+    assert "partly occupied" in half.note
+    assert dict(half.atoms_per_cell) == {"Mg": 2.0, "O": 4.0}
+
+
+def test_temperature_of_the_file_is_kept(tmp_path):
+    path = _write(tmp_path)
+    path.write_text(path.read_text() + "\n_diffrn_ambient_temperature 100(2)\n")
+    assert phase_from_cif(path).temperature_k == 100
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"a": 0.4212}, "cell edges 0.4212, 0.4212, 0.4212 Å: expected 1.5 to 150"),
+        ({"a": 421.2}, "cell edges 421.2"),
+        ({"a": 40}, "8e\\+03 Å³ per atom"),
+        ({"angle": 179}, "cell angles 179, 90, 90 degrees"),
+        ({"first": "Xx"}, "bad.cif"),
+        ({"a": "wide"}, "bad.cif holds no usable crystal structure"),
+    ],
+)
+def test_absurd_structures_are_refused_by_name(tmp_path, values, message):
+    with pytest.raises(PhaseError, match=message):
+        phase_from_cif(_write(tmp_path, "bad.cif", **values))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe" * 50, b"data_x\n_cell_length_a\n"])
+def test_a_file_that_is_no_cif_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "noise.cif"
+    path.write_bytes(content)
+    with pytest.raises(PhaseError, match=r"noise\.cif"):
+        phase_from_cif(path)
+
+
+def test_a_cif_cut_at_any_place_is_a_phase_or_one_sentence(tmp_path):
+    text = _write(tmp_path).read_text()
+    for cut in range(0, len(text), 41):
+        path = tmp_path / "cut.cif"
+        path.write_text(text[:cut])
+        try:
+            assert len(phase_from_cif(path).species) > 0
+        except PhaseError as error:
+            assert "cut.cif" in str(error)  # noqa: PT017  either outcome is right
