@@ -125,7 +125,7 @@ def identify_image(
         )
 
     window = min(options.window_a, side_a)
-    size = 2 * int(round(window / pixel_size_a / 2))
+    size = 2 * round(window / pixel_size_a / 2)
     size = min(size, min(image.shape) // 2 * 2)
     grid = window_grid(image.shape, size=size, overlap=options.overlap)
     freq = frequencies(size, pixel_size_a=pixel_size_a, k_min=1 / options.d_max_a, k_max=k_max)
@@ -153,18 +153,15 @@ def identify_image(
         return _with_warnings(result, warnings)
 
     library = Library.from_templates([t for t in templates if len(t.weight)])
-    lengths = [
-        min(size * pixel_size_a, max(np.sqrt(len(p.windows)) * grid.step * pixel_size_a, 25.0))
-        for p in places
-    ]
-    area = np.pi * (k_max**2 - options.d_max_a**-2) / 2
+    # A spot is as sharp as its crystallite is wide; the area over which it shows tells.
+    lengths = [max(np.sqrt(len(p.windows)) * grid.step * pixel_size_a, 25.0) for p in places]
     evidences = [
         weigh(
             place.k_per_a,
             place.strength,
             library,
             sigma_per_a=options.evidence.position_sigma / length,
-            area_per_a2=area,
+            k_range_per_a=(1 / options.d_max_a, k_max),
             threshold=THRESHOLD,
             evidence=options.evidence,
             anisotropy=options.scale.anisotropy,

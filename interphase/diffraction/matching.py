@@ -132,29 +132,42 @@ def scale_prior(prior: ScalePrior) -> np.ndarray:
     return np.asarray(density / density.sum())
 
 
-def detection_probability(
-    share: np.ndarray, *, strongest: float, threshold: float, largest: float
-) -> np.ndarray:
-    """Return the probability to see a reflection of relative intensity `share`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visibility:
+    """What decides whether a reflection of the lattice is seen as a spot."""
+
+    strongest: float
+    """Power over the floor of the strongest spot seen."""
+    farthest: float
+    """Greatest spatial frequency at which a spot was seen [1/Å]."""
+    threshold: float
+    """Power over the floor from which on spots are listed."""
+    largest: float
+    """Probability to see a reflection far above the threshold."""
+
+
+def detection_probability(share: np.ndarray, k: np.ndarray, by: Visibility) -> np.ndarray:
+    """Return the probability to see a reflection.
 
     Parameters
     ----------
     share
         Intensity over that of the strongest reflection of the template.
-    strongest
-        Power over the floor of the strongest spot seen.
-    threshold
-        Power over the floor from which on spots are listed.
-    largest
-        Probability to see a reflection far above the threshold.
+    k
+        Spatial frequency [1/Å], of the shape of `share`.
+    by
+        What decides.
 
     Notes
     -----
     Rises as x / (1 + x) with x the predicted power over the threshold: a slow rise, because
-    contrast transfer, tilt and dynamical scattering change powers by factors of a few.
+    contrast transfer, tilt and dynamical scattering change powers by factors of a few. Beyond
+    the farthest spot seen it falls with the fourth power of k, because the transfer of the
+    microscope may have ended there.
     """
-    predicted = share * strongest / threshold
-    return np.asarray(largest * predicted / (1 + predicted))
+    predicted = share * by.strongest / by.threshold
+    transfer = np.minimum(1, (by.farthest / np.maximum(k, 1e-9)) ** 4)
+    return np.asarray(by.largest * transfer * predicted / (1 + predicted))
 
 
 def weigh(
@@ -163,7 +176,7 @@ def weigh(
     library: Library,
     *,
     sigma_per_a: float,
-    area_per_a2: float,
+    k_range_per_a: tuple[float, float],
     threshold: float,
     evidence: Evidence,
     anisotropy: float,
@@ -180,21 +193,23 @@ def weigh(
         Templates of the candidates.
     sigma_per_a
         Standard deviation of a spot's position along each axis [1/Å].
-    area_per_a2
-        Area of the half plane of spatial frequencies that was searched [1/Å²].
+    k_range_per_a
+        Least and greatest spatial frequency that was searched [1/Å].
     threshold
         Power over the floor from which on spots were listed.
     evidence, anisotropy
         Numbers of the model, see `Evidence` and `ScalePrior`.
     """
     spots = (k_per_a[:, 1] + 1j * k_per_a[:, 0])[:MAX_SPOTS]
-    seen = detection_probability(
-        library.share,
+    visibility = Visibility(
         strongest=float(strength[0]),
+        farthest=float(abs(spots).max()),
         threshold=threshold,
         largest=evidence.max_detection,
     )
-    clutter = evidence.clutter / area_per_a2
+    seen = detection_probability(library.share, abs(library.g), visibility)
+    k_min, k_max = k_range_per_a
+    clutter = evidence.clutter / (np.pi * (k_max**2 - k_min**2) / 2)
     unseen = np.log1p(-seen)
     background = unseen.sum(axis=1)
     odds = np.log(np.maximum(seen, 1e-12) / clutter) - unseen
@@ -202,14 +217,13 @@ def weigh(
     table = np.zeros((len(library.phases), len(SCALE_GRID)))
     _add_singles(table, spots, library, odds, background, sigma_per_a)
     best = _add_orientations(table, spots, library, odds, background, sigma_per_a, anisotropy)
-    half = detection_probability(
-        np.array(0.5),
-        strongest=float(strength[0]),
-        threshold=threshold,
-        largest=evidence.max_detection,
-    )
     unknown = _unknown_lattice(
-        spots, sigma=sigma_per_a, anisotropy=anisotropy, seen=float(half), clutter=clutter
+        spots,
+        sigma=sigma_per_a,
+        anisotropy=anisotropy,
+        visibility=visibility,
+        clutter=clutter,
+        k_max=k_max,
     )
     return Evidences(phases=table, unknown=unknown, best=best)
 
@@ -444,55 +458,68 @@ def _fit(
     return log_height, centre, width, matched
 
 
-# Plane nets that crystals of high symmetry show, half a net each, as complex positions relative
-# to the first reflection, with their share of unknown crystals.
-_SIXTH = np.exp(1j * np.pi / 3)
-_FCC = np.exp(1j * np.arccos(1 / 3))
-NETS: dict[str, tuple[float, np.ndarray]] = {
-    "hexagonal": (
-        0.25,
-        np.array([1, _SIXTH, _SIXTH**2, 1 + _SIXTH, _SIXTH + _SIXTH**2, _SIXTH**2 - 1]),
-    ),
-    "square": (0.2, np.array([1, 1j, 1 + 1j, 1j - 1, 2, 2j])),
-    "fcc along 110": (0.15, np.array([1, _FCC, 1 + _FCC, 1 - _FCC, 2, 2 * _FCC])),
+# Plane nets that crystals of high symmetry show, as the second basis vector over the first, with
+# their share of unknown crystals.
+NETS: dict[str, tuple[float, complex]] = {
+    "hexagonal": (0.06, np.exp(1j * np.pi / 3)),
+    "square": (0.05, 1j),
+    "fcc along 110": (0.04, np.exp(1j * np.arccos(1 / 3))),
 }
 # All other nets are oblique: any two spots, with this share and this freedom of shape.
-OBLIQUE_SHARE = 0.4
+OBLIQUE_SHARE = 0.85
 OBLIQUE_STRAIN = 0.3
 # Range of the logarithm of an unknown crystal's spacings.
 LOG_RANGE = 1.6
+# Half of the points of a net with indices up to 2.
+_ORDERS = np.array([(m, n) for m in range(3) for n in range(-2, 3) if m > 0 or n > 0])
 
 
 def _unknown_lattice(
-    spots: np.ndarray, *, sigma: float, anisotropy: float, seen: float, clutter: float
+    spots: np.ndarray,
+    *,
+    sigma: float,
+    anisotropy: float,
+    visibility: Visibility,
+    clutter: float,
+    k_max: float,
 ) -> float:
     """Return the likelihood of a crystal with a lattice that is not among the candidates.
 
     Its net has any scale and rotation, and is hexagonal, square, that of a face-centred cubic
-    crystal along [110], or oblique. The points of the net count as the reflections of a
-    candidate do.
+    crystal along [110], or oblique. Points of the net count as the reflections of a candidate
+    do, with intensities that fall with the square of the spatial frequency.
     """
-    net, share, strain = [], [], []
-    for prior, points in NETS.values():
-        for base in spots:
-            for origin in points:
-                net.append(points / origin * base)
-                share.append(prior / len(points))
+    first, second, share, strain = [], [], [], []
+    symmetric = 2 * len(NETS) * len(spots)
+    for prior, ratio in NETS.values():
+        # Any spot may be the first point of the net, or that of its second shell.
+        for shell in (1.0, 1 + ratio):
+            for base in spots:
+                first.append(base / shell)
+                second.append(base / shell * ratio)
+                share.append(prior / 2)
                 strain.append(anisotropy)
     for i, a in enumerate(spots):
         for b in spots[:i]:
             if abs((a.conjugate() * b).imag) > 0.1 * abs(a) * abs(b):
-                net.append(np.array([a, b, a + b, a - b, 2 * a, 2 * b]))
+                first.append(a)
+                second.append(b)
                 share.append(OBLIQUE_SHARE)
                 strain.append(OBLIQUE_STRAIN)
-    g = np.array(net)
-    odds = np.full(g.shape, np.log(seen / (1 - seen) / clutter))
-    measured, _, matched = _assign(g, np.ones(g.shape, dtype=bool), spots, sigma)
+    g = np.stack([first, second], axis=1) @ _ORDERS.T
+    length = abs(g)
+    intensity = (length.min(axis=1, keepdims=True) / np.maximum(length, 1e-9)) ** 2
+    intensity = np.where(length < k_max, intensity, 0)
+    seen = detection_probability(intensity, length, visibility)
+    odds = np.log(np.maximum(seen, 1e-12) / (1 - seen) / clutter)
+    measured, _, matched = _assign(g, intensity > 0, spots, sigma)
     log_height, _, width, matched = _fit(g, measured, matched, odds, sigma, np.array(strain))
-    count = np.maximum(matched.sum(axis=1), 1)
+    count = np.maximum(matched.sum(axis=1), 1).astype(float)
+    # A net is found from each of its spots, an oblique one from each of its pairs of spots.
+    count[symmetric:] *= np.maximum(count[symmetric:] - 1, 1) / 2
     log_weight = (
         log_height
-        + g.shape[1] * np.log1p(-seen)
+        + np.log1p(-seen).sum(axis=1)
         + np.log(np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count)
     )
     return float(np.exp(np.clip(log_weight, -700, 700)).sum())

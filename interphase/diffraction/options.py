@@ -66,9 +66,9 @@ class Options:
     """Largest spacing looked for [Å]."""
     false_alarm: float = 0.01
     """Probability to report a crystalline place in an image that has none."""
-    scale: ScalePrior = ScalePrior()  # noqa: RUF009 - frozen
+    scale: ScalePrior = ScalePrior()
     """Belief about the common scale error."""
-    evidence: Evidence = Evidence()  # noqa: RUF009 - frozen
+    evidence: Evidence = Evidence()
     """Numbers of the evidence model."""
 
     def __post_init__(self) -> None:

@@ -14,8 +14,9 @@ from interphase.diffraction.spots import SpotTable
 
 # Spots of neighbouring windows within this many frequency pixels are the same reflection.
 SAME = 1.8
-# Spots weaker than this share of the strongest of their window are its side lobes.
-SIDE_LOBE = 1 / 400
+# Spots weaker than this share of the strongest of their window are side lobes of the Hann window
+# (1/1400 of a sharp spot, more of a distorted one) and no crystal's own.
+SIDE_LOBE = 1 / 100
 # More places than this are not looked for; an image full of crystals has fewer.
 MAX_PLACES = 2000
 # A place is drawn over the windows in which it has this share of its greatest strength.
@@ -143,17 +144,16 @@ def _same_spots(
     return distance[rows, which] < reach, sign, which
 
 
-def _on_lattice(k: np.ndarray, basis: np.ndarray, reach: float, largest: int = 4) -> np.ndarray:
-    """Return which spots are small integer combinations of the first two vectors not in line."""
-    first = basis[0]
-    across = np.abs(np.cross(np.append(first, 0), np.pad(basis, ((0, 0), (0, 1))))[:, 2])
-    independent = np.flatnonzero(
-        across > 0.1 * np.linalg.norm(first) * np.linalg.norm(basis, axis=1)
-    )
-    if len(independent) == 0:
-        order = k @ first / (first @ first)
-        return np.asarray(np.linalg.norm(k - np.rint(order)[:, None] * first, axis=1) < reach)
-    vectors = np.stack([first, basis[independent[0]]])
+def _on_lattice(k: np.ndarray, known: np.ndarray, reach: float, largest: int = 4) -> np.ndarray:
+    """Return which of `k` are small integer combinations of the shortest two of `known`."""
+    by_length = known[np.argsort(np.linalg.norm(known, axis=1), kind="stable")]
+    first = by_length[0]
+    across = first[0] * by_length[:, 1] - first[1] * by_length[:, 0]
+    aside = np.abs(across) > 0.2 * np.linalg.norm(first) * np.linalg.norm(by_length, axis=1)
+    if not aside.any():
+        order = np.rint(k @ first / (first @ first))
+        return np.asarray(np.linalg.norm(k - order[:, None] * first, axis=1) < reach)
+    vectors = np.stack([first, by_length[np.argmax(aside)]])
     order = np.rint(k @ np.linalg.inv(vectors))
     distance = np.linalg.norm(k - order @ vectors, axis=1)
     return np.asarray((distance < 1.5 * reach) & (np.abs(order).max(axis=1) <= largest))

@@ -13,9 +13,12 @@ from interphase.errors import PhaseError
 from interphase.phases import Phase, point_group_rotations, reflections
 
 # Reflections per template; the strongest are kept, one of each Friedel pair.
-MAX_REFLECTIONS = 12
-# Reflections weaker than this share of the phase's strongest are not waited for.
-WEAKEST = 0.01
+MAX_REFLECTIONS = 16
+# Reflections weaker than this share of their template's strongest are not waited for.
+WEAKEST = 0.003
+# Intensity that dynamical scattering, or another contrast than that of electron diffraction, may
+# lend to a reflection that is weak by accident, as a share of the phase's strongest.
+LENT = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +76,15 @@ def make_templates(
     the Gaussian that falls to one half where the shape factor of a sphere of diameter t does.
     """
     try:
-        table = reflections(phase, d_min_a=d_min_a, relative_min=WEAKEST)
+        table = reflections(phase, d_min_a=d_min_a)
     except PhaseError:
         return _nothing(phase.identifier)
     seen = table.d_a <= d_max_a
     g, hkl, intensity = table.g_per_a[seen], table.hkl[seen], table.intensity[seen]
-    directions = _asymmetric_directions(point_group_rotations(phase), spacing_deg)
+    intensity = np.maximum(intensity, LENT * table.intensity.max())
+    directions = _asymmetric_directions(
+        point_group_rotations(phase), phase.lattice_vectors, spacing_deg
+    )
     if len(g) == 0:
         return _nothing(phase.identifier)
     length2 = np.einsum("ri,ri->r", g, g)
@@ -121,19 +127,26 @@ def _nothing(identifier: str) -> Templates:
     )
 
 
-def _zone_axes(directions: np.ndarray, lattice_vectors: np.ndarray, largest: int = 4) -> np.ndarray:
+def _zone_axes(directions: np.ndarray, lattice_vectors: np.ndarray) -> np.ndarray:
     """Return the small-index lattice direction nearest to each unit vector, shape (T, 3).
 
     Among directions about equally near the one of smallest indices is meant: each unit of
     index counts like a degree.
     """
+    uvw, vector = _lattice_directions(lattice_vectors, largest=4)
+    angle = np.degrees(np.arccos(np.clip(directions @ vector.T, -1, 1)))
+    return np.asarray(uvw[np.argmin(angle + np.abs(uvw).sum(axis=1), axis=1)])
+
+
+def _lattice_directions(
+    lattice_vectors: np.ndarray, *, largest: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return all [u, v, w] up to an index, shape (D, 3), and their unit vectors."""
     axis = np.arange(-largest, largest + 1)
     uvw = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     uvw = uvw[np.gcd.reduce(uvw, axis=1) == 1]
     vector = uvw @ lattice_vectors
-    vector /= np.linalg.norm(vector, axis=1, keepdims=True)
-    angle = np.degrees(np.arccos(np.clip(directions @ vector.T, -1, 1)))
-    return np.asarray(uvw[np.argmin(angle + np.abs(uvw).sum(axis=1), axis=1)])
+    return uvw, vector / np.linalg.norm(vector, axis=1, keepdims=True)
 
 
 def _plane_frame(directions: np.ndarray) -> np.ndarray:
@@ -144,9 +157,12 @@ def _plane_frame(directions: np.ndarray) -> np.ndarray:
     return np.stack([first, np.cross(directions, first)], axis=1)
 
 
-def _asymmetric_directions(rotations: np.ndarray, spacing_deg: float) -> np.ndarray:
+def _asymmetric_directions(
+    rotations: np.ndarray, lattice_vectors: np.ndarray, spacing_deg: float
+) -> np.ndarray:
     """Return unit vectors spread evenly over the sphere, one of each equivalent set.
 
+    Low-index zone axes are among them exactly, because that is where crystallites show most.
     Opposite directions show the mirror image of each other's pattern; matching looks at both, so
     they count as equivalent here.
     """
@@ -156,10 +172,10 @@ def _asymmetric_directions(rotations: np.ndarray, spacing_deg: float) -> np.ndar
     height = 1 - 2 * index / number
     angle = np.pi * (1 + 5**0.5) * index
     radius = np.sqrt(1 - height**2)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+    even = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+    points = np.concatenate([_lattice_directions(lattice_vectors, largest=2)[1], even])
     group = np.concatenate([rotations, -rotations])
     # The representative is the member of a set nearest to a direction of no symmetry.
     reference = np.array([0.9123, 0.3517, 0.2098])
     closeness = np.einsum("nij,pj,i->np", group, points, reference)
-    own = points @ reference
-    return np.asarray(points[own >= closeness.max(axis=0) - 1e-12])
+    return np.asarray(points[points @ reference >= closeness.max(axis=0) - 1e-9])
