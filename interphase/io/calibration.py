@@ -6,13 +6,12 @@ from typing import Any
 
 from interphase.acquisition import Kind, Origin
 from interphase.io.facts import Facts
+from interphase.io.headers import LONGEST_TAGGED_PIXEL_A
 from interphase.io.signals import Signal, is_xray
 from interphase.io.units import angstrom_per, ev_per, is_angle, per_angstrom_per
 
 _LONGEST_PIXEL_A = 1e7
 """1 mm; an axis step above it is no length in a specimen."""
-_LONGEST_TAGGED_PIXEL_A = 1e4
-"""1 µm; a resolution tag of a picture above it speaks of paper or a screen."""
 _ISOTROPIC = 1e-3
 
 
@@ -89,7 +88,7 @@ def _read_length(facts: Facts, name: str, axes: Sequence[Any], what: str, suffix
             return
         steps.append(abs(float(axis.scale)) * factor)
     tagged = suffix in {".tif", ".tiff"} and axes[0].units in {"cm", "mm", "inch"}
-    if tagged and max(steps) > _LONGEST_TAGGED_PIXEL_A:
+    if tagged and max(steps) > LONGEST_TAGGED_PIXEL_A:
         facts.missing[name] = (
             "the resolution tag speaks of a print or a screen, not of the specimen: " + remedy
         )

@@ -135,8 +135,9 @@ def _time(text: str | None) -> datetime | None:
         return None
     date, dot, rest = text.partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    try:  # seven decimals of a second are one too many for ISO 8601 here
-        return datetime.fromisoformat(date + dot + digits[:6] + rest[len(digits) :])
+    try:  # seven decimals of a second are one too many for Python
+        stated = datetime.fromisoformat(date + dot + digits[:6] + rest[len(digits) :])
+        return stated.replace(tzinfo=None)  # the clock on the wall, as in every other header
     except ValueError:
         return None
 

@@ -8,15 +8,20 @@ in a notebook. Nothing above this package sees such a dictionary.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from interphase.acquisition import Stage
 from interphase.io.dose import E_PER_A2_PER_E_PER_M2
 from interphase.io.facts import Facts, as_float, lookup, scaled
+from interphase.io.units import angstrom_per
 
 Tree = Mapping[str, Any]
 Header = Callable[[Facts, Tree, Tree], None]
+_YEAR_2100 = 4.1e9
+_PER_CM = 3
+LONGEST_TAGGED_PIXEL_A = 1e4
+"""1 µm; a resolution tag of a picture above it speaks of paper or a screen."""
 
 
 def read_generic(facts: Facts, original: Tree, metadata: Tree) -> None:
@@ -208,7 +213,10 @@ def read_velox(facts: Facts, original: Tree, metadata: Tree) -> None:
     names["tilt_alpha"] = scaled(stage.get("AlphaTilt"), 180 / math.pi)
     names["tilt_beta"] = scaled(stage.get("BetaTilt"), 180 / math.pi)
     _add_stage(facts, names, "Stage [m, rad]", um=1e6)
-    add("time", _time_of(lookup(metadata, "General") or {}), "AcquisitionStartDatetime")
+    began = as_float(lookup(original, "Acquisition", "AcquisitionStartDatetime", "DateTime"))
+    if began and 0 < began < _YEAR_2100:
+        when = datetime.fromtimestamp(began, tz=UTC).replace(tzinfo=None)
+        add("time", when, "AcquisitionStartDatetime [s since 1970, UTC]")
 
 
 def read_tiff(facts: Facts, original: Tree, metadata: Tree) -> None:
@@ -216,6 +224,7 @@ def read_tiff(facts: Facts, original: Tree, metadata: Tree) -> None:
     tvips = lookup(original, "TVIPS")
     if not tvips:
         read_generic(facts, original, metadata)
+        _add_tiff_resolution(facts, original)
         return
     add = facts.add
     voltage = scaled(tvips.get("TemHighTension"), 1e-3)
@@ -241,6 +250,33 @@ def read_tiff(facts: Facts, original: Tree, metadata: Tree) -> None:
     if shifts and "stage" in facts.values:
         facts.values["stage"] = replace(facts.values["stage"], **shifts)
     add("time", _time_of(lookup(metadata, "General") or {}), "TVIPS.Date and Time")
+
+
+def _add_tiff_resolution(facts: Facts, original: Tree) -> None:
+    """Read the pixel size that ImageJ, or a resolution per cm fit for a microscope, states.
+
+    A resolution per inch, or one that prints a pixel larger than 1 µm, speaks of paper.
+    """
+    x, y = (_ratio(original.get(key)) for key in ("XResolution", "YResolution"))
+    if not x or not y:
+        return
+    described = str(original.get("ImageDescription", ""))
+    entries = dict(line.split("=", 1) for line in described.splitlines() if "=" in line)
+    unit, detail = "", ""
+    if "ImageJ" in entries:
+        unit = entries.get("unit", "").replace("\\u00B5", "µ")
+        detail = f"ImageJ's XResolution [pixels/{unit}]"
+    elif as_float(original.get("ResolutionUnit")) == _PER_CM:
+        unit, detail = "cm", "XResolution [pixels/cm]"
+    factor = angstrom_per(unit)
+    if factor and factor / math.sqrt(x * y) <= LONGEST_TAGGED_PIXEL_A:
+        facts.add("pixel_size_a", factor / math.sqrt(x * y), detail)
+
+
+def _ratio(value: Any) -> float | None:
+    if isinstance(value, (tuple, list)) and len(value) == 2 and as_float(value[1]):
+        return scaled(value[0], 1 / float(value[1]))
+    return as_float(value)
 
 
 def read_mrc(facts: Facts, original: Tree, metadata: Tree) -> None:
