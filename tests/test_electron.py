@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interphase import electron
@@ -11,6 +11,7 @@ from interphase.errors import ParameterError
 ENERGY = st.floats(10.0, 1000.0)
 
 
+@settings(deadline=None)
 @given(ENERGY, ENERGY)
 def test_faster_electrons_have_shorter_waves_and_interact_less(one, other):
     slow, fast = sorted([one, other])
@@ -19,18 +20,21 @@ def test_faster_electrons_have_shorter_waves_and_interact_less(one, other):
     assert electron.velocity_ratio(slow) <= electron.velocity_ratio(fast) < 1
 
 
+@settings(deadline=None)
 @given(ENERGY, st.floats(1.0, 240.0))
 def test_knock_on_threshold_inverts_the_transferred_energy(energy, mass):
     transferred = electron.max_transferred_energy(energy, mass)
     assert electron.knock_on_threshold(transferred, mass) == pytest.approx(energy, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e6))
 def test_dose_units_round_trip(dose):
     charge = electron.coulomb_per_cm2_from_dose(dose)
     assert electron.dose_from_coulomb_per_cm2(charge) == pytest.approx(dose)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 1.0), st.floats(-2e4, 2e4), st.floats(0.0, 5.0))
 def test_delocalisation_is_the_slope_of_the_phase(k, defocus, cs):
     lens = {"beam_energy_kev": 300.0, "defocus_a": defocus, "spherical_aberration_mm": cs}

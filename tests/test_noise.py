@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interphase import noise
@@ -32,6 +32,7 @@ def test_effective_spectra_predict_the_scatter_of_averaged_power(rng):
     assert power.mean() ** 2 / power.var() == pytest.approx(expected, rel=0.08)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 500), st.floats(1, 50))
 def test_tail_probability_falls_with_power(power, spectra):
     here = noise.tail_probability(power, spectra)
@@ -46,6 +47,7 @@ def test_tail_of_an_average_matches_draws(rng):
         assert np.mean(draws > power) == pytest.approx(expected, abs=scatter)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-300, 1e-20), st.floats(1, 1e6))
 def test_many_places_multiply_a_tiny_probability(p_value, places):
     assert noise.p_anywhere(p_value, places) == pytest.approx(p_value * places, rel=1e-9)
@@ -58,6 +60,7 @@ def test_certainty_stays_certain_and_nowhere_is_never():
     assert noise.p_anywhere(0.5, 2) == pytest.approx(0.75)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 0.5), st.floats(1, 1e7), st.floats(1, 30))
 def test_threshold_gives_back_its_false_alarm_rate(false_alarm, places, spectra):
     threshold = noise.detection_threshold(
@@ -79,6 +82,7 @@ def test_detection_probability_matches_draws(rng):
     assert np.mean(power > 5.5) == pytest.approx(expected, abs=0.015)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 60), st.floats(0, 60))
 def test_stronger_fringes_are_found_more_often(one, other):
     weak, strong = sorted([one, other])

@@ -9,13 +9,13 @@ elements that no phase of the table holds load it.
 [2.482, 2.482]
 """
 
-from interphase.phases.cif import phase_from_cif
 from interphase.phases.ambiguity import (
     AmbiguousPair,
     CoincidentSpacing,
     ambiguous_pairs,
     coincident_spacings,
 )
+from interphase.phases.cif import phase_from_cif
 from interphase.phases.kinematics import (
     Families,
     Reflections,

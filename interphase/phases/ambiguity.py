@@ -101,7 +101,7 @@ def ambiguous_pairs(
         scale = np.prod(others / lengths) ** (1 / 7)
         shape = float(np.max(np.abs(others / lengths / scale - 1)))
         difference = float(scale - 1)
-        # The scale is free either way round: a file may call the larger one the standard.
+        # The difference counts from either phase: which one is the standard is not known.
         if shape > shape_tolerance or min(abs(difference), abs(1 / scale - 1)) > tolerance:
             continue
         contrasts = [*_contrasts(first, second, scale), *_contrasts(second, first, 1 / scale)]
@@ -151,35 +151,35 @@ def coincident_spacings(
     >>> pair.first_hkl, pair.second_hkl, round(100 * pair.difference, 2)
     ((1, 1, 1), (1, 0, 2), 0.18)
     """
+    shortest, longest = d_range_a
+    strong = []
+    for phase in phases:
+        rings = families(reflections(phase, d_min_a=_D_MIN_A))
+        kept = (rings.relative >= relative_min) & (rings.d_a >= shortest) & (rings.d_a <= longest)
+        strong.append((phase.identifier, rings.d_a[kept], rings.hkl[kept]))
     found = []
-    lists = [(phase.identifier, families(reflections(phase, d_min_a=_D_MIN_A))) for phase in phases]
-    strong = [
-        (
-            identifier,
-            [
-                (float(d), (int(h), int(k), int(l)))
-                for d, (h, k, l), relative in zip(rings.d_a, rings.hkl, rings.relative, strict=True)
-                if relative >= relative_min and d_range_a[0] <= d <= d_range_a[1]
-            ],
-        )
-        for identifier, rings in lists
-    ]
-    for (first, ours), (second, theirs) in combinations(strong, 2):
-        for d, hkl in ours:
-            for other_d, other_hkl in theirs:
-                if max(d, other_d) / min(d, other_d) - 1 <= tolerance:
-                    found.append(  # noqa: PERF401  three loops read better than one expression
-                        CoincidentSpacing(
-                            first=first,
-                            first_hkl=hkl,
-                            first_d_a=d,
-                            second=second,
-                            second_hkl=other_hkl,
-                            second_d_a=other_d,
-                            difference=other_d / d - 1,
-                        )
-                    )
+    for (first, d, hkl), (second, other_d, other_hkl) in combinations(strong, 2):
+        difference = other_d / d[:, np.newaxis] - 1
+        smaller = np.minimum(other_d, d[:, np.newaxis])
+        close = np.abs(other_d - d[:, np.newaxis]) <= tolerance * smaller
+        found += [
+            CoincidentSpacing(
+                first=first,
+                first_hkl=_indices(hkl[i]),
+                first_d_a=float(d[i]),
+                second=second,
+                second_hkl=_indices(other_hkl[j]),
+                second_d_a=float(other_d[j]),
+                difference=float(difference[i, j]),
+            )
+            for i, j in np.argwhere(close)
+        ]
     return tuple(sorted(found, key=lambda pair: abs(pair.difference)))
+
+
+def _indices(hkl: np.ndarray) -> tuple[int, int, int]:
+    h, k, l = hkl.tolist()  # noqa: E741  the field's letters
+    return h, k, l
 
 
 @lru_cache(maxsize=256)
