@@ -114,7 +114,8 @@ def identify_image(
         )
     k_max = min(USABLE / (2 * pixel_size_a), 1 / options.d_min_a)
     d_min = 1 / k_max
-    templates = [_templates(phase, round(d_min, 3), options.d_max_a) for phase in candidates]
+    keys = tuple(_PhaseKey(phase) for phase in candidates)
+    templates = [_templates(key, round(d_min, 3), options.d_max_a) for key in keys]
     out_of_reach = [t.phase for t in templates if len(t.weight) == 0]
     if len(out_of_reach) == len(templates):
         return without(
@@ -152,7 +153,7 @@ def identify_image(
         )
         return _with_warnings(result, warnings)
 
-    library = Library.from_templates([t for t in templates if len(t.weight)])
+    library = _library(keys, round(d_min, 3), options.d_max_a)
     # A spot is as sharp as its crystallite is wide; the area over which it shows tells.
     lengths = [max(np.sqrt(len(p.windows)) * grid.step * pixel_size_a, 25.0) for p in places]
     evidences = [
@@ -250,11 +251,6 @@ def _usable(image: np.ndarray) -> tuple[np.ndarray, str]:
     return data / np.float32(max(abs(float(data.max())), abs(float(data.min())))), ""
 
 
-@lru_cache(maxsize=256)
-def _cached_templates(phase_key: "_PhaseKey", d_min: float, d_max: float) -> Templates:
-    return make_templates(phase_key.phase, d_min_a=d_min, d_max_a=d_max)
-
-
 class _PhaseKey:
     """A phase that hashes by what its templates depend on."""
 
@@ -269,8 +265,15 @@ class _PhaseKey:
         return isinstance(other, _PhaseKey) and self.key == other.key
 
 
-def _templates(phase: Phase, d_min: float, d_max: float) -> Templates:
-    return _cached_templates(_PhaseKey(phase), d_min, d_max)
+@lru_cache(maxsize=256)
+def _templates(key: _PhaseKey, d_min: float, d_max: float) -> Templates:
+    return make_templates(key.phase, d_min_a=d_min, d_max_a=d_max)
+
+
+@lru_cache(maxsize=4)
+def _library(keys: tuple[_PhaseKey, ...], d_min: float, d_max: float) -> Library:
+    templates = [_templates(key, d_min, d_max) for key in keys]
+    return Library.from_templates([t for t in templates if len(t.weight)])
 
 
 def _coarsest_useful_pixel(candidates: Sequence[Phase]) -> float:
@@ -347,11 +350,11 @@ def _region(
 
 
 @lru_cache(maxsize=64)
-def _partners(key: tuple["_PhaseKey", ...], tolerance: float) -> dict[str, tuple[str, ...]]:
+def _partners(keys: tuple[_PhaseKey, ...], tolerance: float) -> dict[str, tuple[str, ...]]:
     from interphase.phases import ambiguous_pairs
 
     partners: dict[str, list[str]] = {}
-    for pair in ambiguous_pairs([k.phase for k in key], tolerance=tolerance):
+    for pair in ambiguous_pairs([key.phase for key in keys], tolerance=tolerance):
         partners.setdefault(pair.first, []).append(pair.second)
         partners.setdefault(pair.second, []).append(pair.first)
     return {name: tuple(found) for name, found in partners.items()}
@@ -359,8 +362,8 @@ def _partners(key: tuple["_PhaseKey", ...], tolerance: float) -> dict[str, tuple
 
 def _inseparable(candidates: tuple[Phase, ...], phase: str, tolerance: float) -> tuple[str, ...]:
     """Return the candidates whose lattice is that of `phase` within the tolerance of scale."""
-    key = tuple(_PhaseKey(p) for p in candidates)
-    return _partners(key, round(tolerance, 3)).get(phase, ())
+    keys = tuple(_PhaseKey(p) for p in candidates)
+    return _partners(keys, round(tolerance, 3)).get(phase, ())
 
 
 def _verdict(top: str, probability: float, inside: list[str], d_spacings: np.ndarray) -> str:

@@ -34,6 +34,11 @@ CELL_SIGMA = 0.003
 MAX_SPOTS = 8
 # Spots from which an orientation is tried, in pairs.
 BASE_SPOTS = 5
+# Product of the relative intensities from which on two reflections may be the first two seen.
+WEAK_PAIR = 1e-3
+# Orientations whose evidence is below the best of their phase by more than this (logarithm) add
+# nothing.
+NEGLIGIBLE = 9.0
 # Width of the bins of the index of pairs [1/Å].
 BIN = 0.01
 
@@ -75,8 +80,10 @@ class Library:
             [rows, np.broadcast_to(first, rows.shape), np.broadcast_to(second, rows.shape)], axis=-1
         ).reshape(-1, 3)
         a, b = g[pairs[:, 0], pairs[:, 1]], g[pairs[:, 0], pairs[:, 2]]
-        # Parallel reflections do not fix an orientation any better than one of them.
+        # Parallel reflections do not fix an orientation any better than one of them, and two weak
+        # ones are not what the strongest spots are.
         usable = np.abs((a.conj() * b).imag) > 0.1 * np.abs(a) * np.abs(b)
+        usable &= share[pairs[:, 0], pairs[:, 1]] * share[pairs[:, 0], pairs[:, 2]] > WEAK_PAIR
         key = _pair_key(np.abs(a), np.abs(b))
         order = np.flatnonzero(usable)[np.argsort(key[usable], kind="stable")]
         return cls(
@@ -238,22 +245,24 @@ def _add_singles(
 ) -> None:
     """Add the evidence of orientations that explain one spot only, for all rotations at once."""
     modulus = np.abs(library.g)
+    log_weight = np.log(library.weight)[:, None] + odds + background[:, None]
+    weight = np.where(library.share > 0, np.exp(np.clip(log_weight, -700, 700)), 0)
+    shape = (len(library.phases), len(SCALE_GRID))
+    step = SCALE_GRID[1] - SCALE_GRID[0]
+    row = np.broadcast_to(library.phase[:, None], modulus.shape)
     for spot in np.abs(spots):
-        close = (library.share > 0) & (np.abs(spot - modulus) < 4 * sigma + 0.1 * modulus)
-        template, reflection = np.nonzero(close)
-        g = modulus[template, reflection]
-        log_weight = (
-            np.log(library.weight[template])
-            + odds[template, reflection]
-            + background[template]
-            # A ring of radius k, half of it, in two dimensions.
-            - np.log(np.pi * spot * np.sqrt(2 * np.pi) * sigma)
-        )
         # Lengths too long by e put a spot at g / (1 + e).
-        centre = g / spot - 1
-        _accumulate(
-            table, library.phase[template], log_weight, centre, np.full(len(g), sigma / spot)
-        )
+        column = np.rint((modulus / spot - 1 - SCALE_GRID[0]) / step).astype(int)
+        inside = (column >= 0) & (column < len(SCALE_GRID)) & (weight > 0)
+        comb = np.bincount(
+            row[inside] * len(SCALE_GRID) + column[inside],
+            weight[inside],
+            minlength=table.size,
+        ).reshape(shape)
+        width = np.hypot(sigma / spot, CELL_SIGMA)
+        blur = np.exp(-0.5 * ((SCALE_GRID[:, None] - SCALE_GRID) / width) ** 2)
+        # The spot may lie anywhere on half a ring of radius k: its density in two dimensions.
+        table += comb @ blur / (np.pi * spot * np.sqrt(2 * np.pi) * spot * width)
 
 
 def _accumulate(
@@ -279,9 +288,7 @@ def _candidate_orientations(
     found = []
     base = spots[:BASE_SPOTS]
     for i in range(len(base)):
-        for j in range(len(base)):
-            if i == j:
-                continue
+        for j in range(i + 1, len(base)):
             a, b = base[i], base[j]
             if abs((a.conjugate() * b).imag) < 0.1 * abs(a) * abs(b):
                 continue
@@ -334,19 +341,25 @@ def _add_orientations(
     g = library.g[template]
     g = np.where(mirror[:, None], g.conj(), g) * rotation[:, None]
     measured, nearest, matched = _assign(g, library.share[template] > 0, spots, sigma)
+    prior = background[template] + np.log(library.weight[template])
+    rough = prior + _rough_evidence(g, measured, matched, odds[template], sigma, anisotropy)
+    phase = library.phase[template]
+    greatest = np.full(len(library.phases), -np.inf)
+    np.maximum.at(greatest, phase, rough)
+    kept = (matched.sum(axis=1) >= 2) & (rough > greatest[phase] - NEGLIGIBLE)
+    template, phase, g, measured, nearest, matched, prior = (
+        x[kept] for x in (template, phase, g, measured, nearest, matched, prior)
+    )
     log_weight, centre, width, matched = _fit(
         g, measured, matched, odds[template], sigma, anisotropy
     )
     count = matched.sum(axis=1)
-    several = count >= 2
-    log_weight = log_weight + background[template] + np.log(library.weight[template])
-    # Every ordered pair among the matched base spots led to this orientation once; and of the
-    # two mirror images one is meant.
-    log_weight -= np.log(np.maximum(count * (count - 1), 1)) + np.log(2)
-    keep = several & np.isfinite(log_weight)
+    # Every pair among the matched spots led to this orientation once; and of the two mirror
+    # images one is meant.
+    log_weight += prior - np.log(np.maximum(count * (count - 1), 1))
+    keep = (count >= 2) & np.isfinite(log_weight)
     if not keep.any():
         return none
-    phase = library.phase[template]
     _accumulate(table, phase[keep], log_weight[keep], centre[keep], width[keep])
 
     best: list[Match | None] = []
@@ -371,6 +384,27 @@ def _add_orientations(
             )
         )
     return tuple(best)
+
+
+def _rough_evidence(
+    g: np.ndarray,
+    measured: np.ndarray,
+    matched: np.ndarray,
+    odds: np.ndarray,
+    sigma: float,
+    anisotropy: float,
+) -> np.ndarray:
+    """Return about the logarithm of the evidence of each orientation, to drop hopeless ones."""
+    length2 = np.square(g.real) + np.square(g.imag)
+    residual = measured - g
+    shift = (matched * (g.conj() * residual).real).sum(axis=1) / np.maximum(
+        (matched * length2).sum(axis=1), 1e-9
+    )
+    residual -= shift[:, None] * g
+    spread = sigma**2 + 2 * anisotropy**2 * length2
+    misfit = (np.square(residual.real) + np.square(residual.imag)) / spread
+    worth = odds - np.log(2 * np.pi * sigma**2) - 0.5 * misfit
+    return np.asarray((matched * np.maximum(worth, 0)).sum(axis=1))
 
 
 def _assign(
