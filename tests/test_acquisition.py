@@ -37,13 +37,13 @@ def test_requiring_a_known_value_returns_it():
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_pixel_size_must_be_finite_and_positive(value):
-    with pytest.raises(ParameterError, match="pixel_size_a is .*: expected a finite number > 0"):
+    with pytest.raises(ParameterError, match=r"pixel_size_a is .*: expected a finite number > 0"):
         Acquisition(kind=Kind.IMAGE, pixel_size_a=value)
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
 def test_a_dose_must_be_finite_and_not_negative(value):
-    with pytest.raises(ParameterError, match="dose_e_per_a2 is .*: expected a finite number >= 0"):
+    with pytest.raises(ParameterError, match=r"dose_e_per_a2 is .*: expected a finite number >= 0"):
         Acquisition(kind=Kind.IMAGE, dose_e_per_a2=value)
 
 

@@ -63,7 +63,7 @@ def read_layout(path: Path) -> dict[str, Any]:
         The header is not of an MRC file, or claims more than the file holds.
     """
     size = path.stat().st_size
-    header, extended = _headers(path)
+    header, extended = _headers(path, size)
     shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
     mode = int(header["mode"])
     if mode not in _DTYPES:
@@ -71,7 +71,7 @@ def read_layout(path: Path) -> dict[str, Any]:
             f"{path.name} has MRC mode {mode}, which is not read: expected one of "
             + ", ".join(str(known) for known in _DTYPES)
         )
-    dtype = np.dtype(_DTYPES[mode]).newbyteorder(header["nx"].dtype.byteorder)
+    dtype = np.dtype(_DTYPES[mode]).newbyteorder(header.dtype["nx"].byteorder)
     offset = HEADER_BYTES + int(header["nsymbt"])
     if min(shape) < 1 or int(header["nsymbt"]) < 0:
         raise FileReadError(f"{path.name} claims the shape {shape}: its header is corrupt")
@@ -90,31 +90,44 @@ def read_layout(path: Path) -> dict[str, Any]:
     }
 
 
-def _headers(path: Path) -> tuple[Any, dict[str, Any]]:
-    import mrcfile
+def _headers(path: Path, size: int) -> tuple[Any, dict[str, Any]]:
+    """Read the main header, and the FEI header of the first section, in the file's byte order."""
+    from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 
-    try:
-        with mrcfile.open(path, header_only=True, permissive=True) as mrc:
-            header = mrc.header.copy()
-            kind = header["exttyp"].item()
-            extended = mrc.indexed_extended_header if kind in (b"FEI1", b"FEI2") else None
-            return header, {} if extended is None else _plain(extended)
-    except FileReadError:
-        raise
-    # mrcfile raises ValueError, struct.error, OSError or IndexError on what is no MRC file.
-    except Exception as error:
-        raise FileReadError(
-            f"{path.name} has no readable MRC header: it is truncated or corrupt ({error})"
-        ) from error
+    with path.open("rb") as file:
+        raw = file.read(HEADER_BYTES)
+        if len(raw) < HEADER_BYTES:
+            raise FileReadError(f"{path.name} is truncated: it ends within the MRC header")
+        order = _byte_order(raw)
+        header = np.frombuffer(raw, dtype=HEADER_DTYPE.newbyteorder(order))[0]
+        length, kind = int(header["nsymbt"]), header["exttyp"].item()
+        if not 0 <= length <= size - HEADER_BYTES:
+            raise FileReadError(
+                f"{path.name} is truncated or its header corrupt: it claims {length} bytes of "
+                f"extended header and has {size}"
+            )
+        if kind not in (b"FEI1", b"FEI2") or length < 4:
+            return header, {}
+        section = get_ext_header_dtype(kind, order)
+        first = file.read(min(length, section.itemsize))
+    stride = int.from_bytes(first[:4], "little" if order == "<" else "big")
+    if len(first) < section.itemsize or stride < section.itemsize:
+        return header, {}
+    fields = np.frombuffer(first, dtype=section)[0]
+    plain = {name: fields[name].item() for name in section.names}
+    decoded = {
+        name: value.decode("latin-1") if isinstance(value, bytes) else value
+        for name, value in plain.items()
+    }
+    return header, {"sections": min(length // stride, int(header["nz"])), **decoded}
 
 
-def _plain(extended: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"sections": len(extended)}
-    if len(extended):
-        for name in extended.dtype.names:
-            value = extended[0][name].item()
-            fields[name] = value.decode("latin-1") if isinstance(value, bytes) else value
-    return fields
+def _byte_order(raw: bytes) -> str:
+    """Return the byte order by the machine stamp, or by the mode where old files lack one."""
+    stamp = raw[212]
+    if stamp in (0x44, 0x11):
+        return "<" if stamp == 0x44 else ">"
+    return "<" if int.from_bytes(raw[12:16], "little") in _DTYPES else ">"
 
 
 def _pixel_size(header: Any) -> dict[str, float] | None:

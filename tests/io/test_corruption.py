@@ -19,8 +19,7 @@ CHEAP = (
     "exposure.xml",
 )
 REAL = (
-    "images/multi_signal.dm3",
-    "eels/EELS_SI.dm4",
+    "diffraction/test_diffraction_pattern.dm3",
     "images/TVIPS_bin4.tif",
     "diffraction/128x128x5-diffraction_preview_1.ser",
     "diffraction/test1.blo",
@@ -29,23 +28,27 @@ REAL = (
     "cryo/frame_set_multiple.mdoc",
     "cryo/nav.nav",
 )
-SLOWEST_S = 20.0
+SLOWEST_S = 10.0
 
 
 def outcome(path):
-    """Read a damaged file; anything but a record or a named refusal fails the test."""
-    started = time.perf_counter()
+    """Read a damaged file; anything but a record or a named refusal fails the test.
+
+    The time is that of this process alone, so that a busy machine does not count.
+    """
+    started, refusal = time.process_time(), None
     try:
         loaded = read(path)
         if loaded.signal is not None and loaded.signal.data.nbytes < 2**28:
             np.asarray(loaded.signal.data)
-        said = "read"
     except FileReadError as error:
-        assert path.name in str(error)
-        assert "\n" not in str(error)
-        said = "refused"
-    assert time.perf_counter() - started < SLOWEST_S
-    return said
+        refusal = str(error)
+    assert time.process_time() - started < SLOWEST_S
+    if refusal is None:
+        return "read"
+    assert path.name in refusal
+    assert "\n" not in refusal
+    return "refused"
 
 
 def cuts(size, rng, count):
@@ -65,6 +68,7 @@ def altered(content, rng):
 
 
 def damage(path, rng, count):
+    read(path)  # sound; also imports the reader, which is not to be timed
     content = path.read_bytes()
     said = []
     for length in cuts(len(content), rng, count):
@@ -120,10 +124,8 @@ def test_an_extended_header_larger_than_the_file_is_refused(write):
     content = bytearray(path.read_bytes())
     content[92:96] = (2**31 - 1).to_bytes(4, "little")
     path.write_bytes(content)
-    started = time.perf_counter()
-    with pytest.raises(FileReadError, match=r"image\.mrc"):
+    with pytest.raises(FileReadError, match=r"image\.mrc .* claims 2147483647 bytes of extended"):
         load(path)
-    assert time.perf_counter() - started < SLOWEST_S
 
 
 def test_a_file_that_is_empty_is_told_so(tmp_path):

@@ -264,3 +264,13 @@ def test_reading_leaves_warnings_and_logging_as_they_were(write):
     load(write("image.tif"))
     assert warnings.filters == before
     assert {name: logging.getLogger(name).level for name in levels} == levels
+
+
+def test_a_big_endian_mrc_is_read(tmp_path):
+    path = tmp_path / "sgi.mrc"
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(np.arange(12, dtype=">f4").reshape(3, 4))
+        mrc.voxel_size = 2.0
+    loaded = read(path)
+    assert loaded.acquisition.pixel_size_a == pytest.approx(2.0)
+    np.testing.assert_array_equal(loaded.signal.data.ravel(), np.arange(12))
