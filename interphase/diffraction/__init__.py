@@ -4,7 +4,7 @@ Arrays in, results out. `identify_image` and `identify_pattern` are the two ques
 records they return are in `interphase.diffraction.results`.
 """
 
-from interphase.diffraction.identify import identify_image
+from interphase.diffraction.identify import identify_image, identify_pattern
 from interphase.diffraction.options import Evidence, Options, ScalePrior
 from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
 
@@ -18,4 +18,5 @@ __all__ = [
     "ScalePrior",
     "Spots",
     "identify_image",
+    "identify_pattern",
 ]

@@ -9,6 +9,11 @@ import numpy as np
 from interphase.assessment import Assessment
 from interphase.diffraction.matching import Evidences, Library, scale_prior, weigh
 from interphase.diffraction.options import Options
+from interphase.diffraction.patterns import (
+    LEAST_HEIGHT,
+    find_centre,
+    find_pattern_spots,
+)
 from interphase.diffraction.posterior import Posterior, combine, credible_set
 from interphase.diffraction.regions import Place, find_places
 from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
@@ -32,6 +37,10 @@ THRESHOLD = 9.0
 USABLE = 0.95
 # Smallest window that can hold a crystallite [Å].
 SMALLEST_WINDOW_A = 20.0
+# Standard deviation of half the distance of a pair of spots in a pattern [pixels].
+PATTERN_SIGMA = 0.4
+# Crystals looked for in one pattern.
+MAX_CRYSTALS = 5
 # Pairs of candidates whose lattices differ by less than this are not separated: cells in the
 # table and their contraction are known to a few tenths of a per cent, scales to one.
 INSEPARABLE = 0.015
@@ -169,13 +178,7 @@ def identify_image(
         )
         for place, length in zip(places, lengths, strict=True)
     ]
-    posterior = combine(
-        np.stack([e.phases for e in evidences]),
-        np.array([e.unknown for e in evidences]),
-        chance=np.array([p.p_value for p in places]),
-        scale=scale_prior(options.scale),
-        unknown_prior=options.evidence.unknown_prior,
-    )
+    posterior = _posterior(places, evidences, options)
     step_a = grid.step * pixel_size_a
     origin_a = grid.centre * pixel_size_a
     regions = []
@@ -217,6 +220,164 @@ def identify_image(
     )
 
 
+def identify_pattern(
+    pattern: np.ndarray,
+    *,
+    reciprocal_pixel_size_per_a: float,
+    candidates: Sequence[Phase],
+    options: Options | None = None,
+    centre: tuple[float, float] | None = None,
+) -> PhaseMap:
+    """Return which phases the spots of a diffraction pattern show, and how sure that is.
+
+    Parameters
+    ----------
+    pattern
+        Counts, ndarray of shape (M, N): a selected-area or nanobeam pattern, or the mean of a scan.
+    reciprocal_pixel_size_per_a
+        Sampling [1/Å], no 2π.
+    candidates
+        Phases to consider, from `interphase.phases.candidates`.
+    options
+        Range of spacings, false-alarm rate and prior beliefs; the window is not used.
+    centre
+        (row, column) of the direct beam [pixels]; found from the pattern's symmetry if not given.
+
+    Returns
+    -------
+    PhaseMap
+        One region per crystal, without a place. Patterns without spots, or without a centre in
+        the frame, are results with the `assessment` that says so.
+
+    Raises
+    ------
+    ParameterError
+        The pattern has not two axes, the sampling is not positive, or no candidate is given.
+
+    Notes
+    -----
+    Only spots are matched: the rings of a powder are background here, as halos are. Elliptical
+    distortion of the camera is covered by the anisotropy of ``options.scale`` and no further.
+    """
+    options = options or Options()
+    _check(pattern, candidates)
+    sampling = reciprocal_pixel_size_per_a
+    if not (np.isfinite(sampling) and sampling > 0):
+        raise ParameterError(
+            f"reciprocal_pixel_size_per_a is {sampling!r} 1/Å: expected a number > 0"
+        )
+    names = tuple(phase.identifier for phase in candidates)
+    parameters = {
+        "reciprocal_pixel_size_per_a": sampling,
+        "candidates": names,
+        **asdict(options),
+    }
+
+    def without(assessment: Assessment, sentence: str) -> PhaseMap:
+        return PhaseMap(
+            assessment=assessment,
+            sentence=sentence,
+            candidates=names,
+            centre_px=centre,
+            parameters=parameters,
+        )
+
+    data, fault = _usable(pattern, saturation_matters=False)
+    if fault:
+        return without(Assessment.UNUSABLE, fault)
+    if centre is None:
+        centre = find_centre(data)
+        if centre is None:
+            return without(
+                Assessment.NO_PERIODICITY,
+                "Neither a direct beam nor a centre of symmetry is in view, so no spacing can be "
+                "measured: give the centre if you know it.",
+            )
+    r_max = min(1 / options.d_min_a / sampling, float(np.hypot(*pattern.shape)))
+    r_min = max(1 / options.d_max_a / sampling, 3.0)
+    if r_min >= min(pattern.shape) / 2:
+        return without(
+            Assessment.TOO_COARSE,
+            f"The pattern ends at {2 / sampling / min(pattern.shape):.2f} Å; no spacing below "
+            f"{options.d_max_a:.1f} Å is in view.",
+        )
+    found = find_pattern_spots(data, centre, r_min=r_min, r_max=r_max)
+    if len(found.height) == 0 or found.p_value.min() > options.false_alarm:
+        return without(
+            Assessment.NO_PERIODICITY,
+            "No spot rises above the background "
+            f"(false alarms in {100 * options.false_alarm:g} % of patterns).",
+        )
+    keys = tuple(_PhaseKey(phase) for phase in candidates)
+    library = _library(keys, options.d_min_a, options.d_max_a)
+    k_range = (r_min * sampling, r_max * sampling)
+    k = found.offset * sampling
+    strength = THRESHOLD * found.height / LEAST_HEIGHT
+    sigma = float(np.hypot(PATTERN_SIGMA * sampling, 0.003 * np.linalg.norm(k, axis=1).mean()))
+    places, evidences = [], []
+    left = np.arange(len(k))
+    while len(left) >= (1 if not places else 3) and len(places) < MAX_CRYSTALS:
+        evidence = weigh(
+            k[left],
+            strength[left],
+            library,
+            sigma_per_a=sigma,
+            k_range_per_a=k_range,
+            threshold=THRESHOLD,
+            evidence=options.evidence,
+            anisotropy=options.scale.anisotropy,
+        )
+        places.append(
+            Place(
+                k_per_a=k[left],
+                strength=strength[left],
+                p_value=float(found.p_value[left].min()),
+                windows=np.zeros(0, dtype=int),
+                centre=(0.0, 0.0),
+            )
+        )
+        evidences.append(evidence)
+        mass = evidence.phases @ scale_prior(options.scale)
+        best = evidence.best[int(mass.argmax())]
+        explained = {spot for spot, _ in best.matched} if best else set()
+        if not explained:
+            break
+        left = np.array([s for n, s in enumerate(left) if n not in explained], dtype=int)
+    posterior = _posterior(places, evidences, options)
+    regions = tuple(
+        _region(
+            place,
+            evidences[number],
+            posterior,
+            number,
+            library.phases,
+            candidates,
+            sigma=sigma,
+            centre_a=None,
+            area_a2=None,
+        )
+        for number, place in enumerate(places)
+    )
+    return PhaseMap(
+        assessment=_overall(regions),
+        sentence=_summary(regions),
+        candidates=names,
+        regions=regions,
+        centre_px=centre,
+        parameters=parameters,
+    )
+
+
+def _posterior(places: list[Place], evidences: list[Evidences], options: Options) -> Posterior:
+    return combine(
+        np.stack([e.phases for e in evidences]),
+        np.array([e.unknown for e in evidences]),
+        chance=np.array([p.p_value for p in places]),
+        scale=scale_prior(options.scale),
+        unknown_prior=options.evidence.unknown_prior,
+    )
+
+
 def _with_warnings(result: PhaseMap, warnings: list[str]) -> PhaseMap:
     from dataclasses import replace
 
@@ -235,7 +396,7 @@ def _check(image: np.ndarray, candidates: Sequence[Phase]) -> None:
         raise ParameterError("no candidate phase is given: expected at least one")
 
 
-def _usable(image: np.ndarray) -> tuple[np.ndarray, str]:
+def _usable(image: np.ndarray, *, saturation_matters: bool = True) -> tuple[np.ndarray, str]:
     """Return the image as float32 without gaps, or the sentence that says why it cannot be used."""
     data = image.astype(np.float32)
     finite = np.isfinite(data)
@@ -245,6 +406,8 @@ def _usable(image: np.ndarray) -> tuple[np.ndarray, str]:
         data[~finite] = np.median(data[finite])
     if data.min() == data.max():
         return data, f"Every pixel has the value {data.flat[0]:g}."
+    if not saturation_matters:
+        return data, ""
     values, counts = np.unique(data[:: max(1, data.shape[0] // 512)], return_counts=True)
     if counts[-1] > 0.2 * counts.sum() and len(values) > 2:
         return data, f"{100 * counts[-1] / counts.sum():.0f} % of the pixels are saturated."
@@ -387,7 +550,7 @@ def _area_fraction(labels: np.ndarray, regions: list[Region]) -> dict[str, float
     return {phase: share for phase, share in fraction.items() if share > 1e-4 or phase == NONE}
 
 
-def _overall(regions: list[Region]) -> Assessment:
+def _overall(regions: Sequence[Region]) -> Assessment:
     """Return the assessment of an image: that of its best answered region."""
     found = {region.assessment for region in regions}
     for assessment in (Assessment.OK, Assessment.AMBIGUOUS, Assessment.UNKNOWN_PHASE):
@@ -396,7 +559,7 @@ def _overall(regions: list[Region]) -> Assessment:
     return Assessment.NO_PERIODICITY
 
 
-def _summary(regions: list[Region]) -> str:
+def _summary(regions: Sequence[Region]) -> str:
     named: dict[str, int] = {}
     for region in regions:
         if region.assessment is Assessment.OK:
@@ -408,5 +571,8 @@ def _summary(regions: list[Region]) -> str:
         parts.append(f"ambiguous in {ambiguous}")
     if unknown:
         parts.append(f"none of the candidates in {unknown}")
-    places = "place" if len(regions) == 1 else "places"
-    return f"{len(regions)} crystalline {places}: {', '.join(parts)}."
+    noun = "place" if regions[0].centre_a is not None else "crystal"
+    number = f"{len(regions)} {noun}{'' if len(regions) == 1 else 's'}"
+    if noun == "place":
+        number = f"{len(regions)} crystalline {noun}{'' if len(regions) == 1 else 's'}"
+    return f"{number}: {', '.join(parts)}."

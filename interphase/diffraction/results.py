@@ -81,6 +81,8 @@ class PhaseMap:
     """Distance between windows [Å]."""
     origin_a: tuple[float, float] = (0.0, 0.0)
     """(y, x) of the centre of the first window [Å]."""
+    centre_px: tuple[float, float] | None = None
+    """(row, column) of a pattern's direct beam [pixels]; ``None`` for an image."""
     pixel_size_a: float | None = None
     """Sampling the analysis used [Å]."""
     warnings: tuple[str, ...] = ()
