@@ -1,5 +1,7 @@
 """Reflections, families, symmetry."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -69,13 +71,17 @@ def test_rotations_form_a_group_of_proper_rotations(identifier):
     assert distance.min(axis=1).max() < 1e-8
 
 
-@pytest.mark.parametrize("identifier", known_phases())
-def test_rotations_are_those_of_the_space_group(identifier):
+@cache
+def _point_group(space_group):
     from pymatgen.symmetry.groups import SpaceGroup
 
+    return SpaceGroup(space_group).point_group
+
+
+@pytest.mark.parametrize("identifier", known_phases())
+def test_rotations_are_those_of_the_space_group(identifier):
     phase = load_phase(identifier)
-    point_group = SpaceGroup(phase.space_group).point_group
-    assert len(point_group_rotations(phase)) == PROPER_ROTATIONS[point_group]
+    assert len(point_group_rotations(phase)) == PROPER_ROTATIONS[_point_group(phase.space_group)]
 
 
 def test_body_centring_removes_odd_sums():
