@@ -52,7 +52,7 @@ def phase_colours(phases: Iterable[str]) -> dict[str, str]:
 
 
 def scale_bar_length(width: float) -> float:
-    """Return the round length (1, 2 or 5 × 10ⁿ) nearest below a quarter of `width`.
+    """Return the round length (1, 2 or 5 × 10ⁿ) nearest below a third of `width`.
 
     Parameters
     ----------
@@ -60,12 +60,12 @@ def scale_bar_length(width: float) -> float:
         Width of the picture, in the unit of the answer.
 
     >>> [scale_bar_length(w) for w in (400, 1023.0, 7.9)]
-    [100.0, 200.0, 1.0]
+    [100.0, 200.0, 2.0]
     """
     if not 0 < width < math.inf:
         raise ParameterError(f"width is {width!r}: expected a finite length > 0")
-    decade = 10.0 ** math.floor(math.log10(width / 4))
-    return float(max(m * decade for m in (1, 2, 5) if m * decade <= width / 4 * (1 + 1e-9)))
+    decade = 10.0 ** math.floor(math.log10(width / 3))
+    return float(max(m * decade for m in (1, 2, 5) if m * decade <= width / 3 * (1 + 1e-9)))
 
 
 def length_label(length_a: float) -> str:

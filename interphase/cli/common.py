@@ -14,6 +14,8 @@ import typer
 from interphase.errors import InterphaseError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from interphase.session.records import FileResult
 
 OK, NOT_ASSESSED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -123,10 +125,25 @@ STYLES = {
 """Colour of an assessment in a terminal; magenta where none is listed."""
 
 
+def literal(text: object) -> str:
+    """Return text that the console shows as it is, brackets of file names included."""
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
 def styled(assessment: str) -> str:
     """Return an assessment with its colour."""
     style = STYLES.get(assessment, "magenta")
     return f"[{style}]{assessment.replace('_', ' ')}[/]"
+
+
+def console() -> "Console":
+    """Return a console for people; output that goes into a file or pipe is not squeezed."""
+    from rich.console import Console
+
+    screen = Console(highlight=False)
+    return screen if screen.is_terminal else Console(highlight=False, width=200)
 
 
 @contextmanager
@@ -135,16 +152,16 @@ def progress_bar(words: str, *, hidden: bool) -> Iterator[Callable[[int, int, st
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    screen = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[last]}"),
-        console=console,
+        console=screen,
         transient=True,
-        disable=hidden or not console.is_terminal,
+        disable=hidden or not screen.is_terminal,
     ) as bar:
         job = bar.add_task(words, total=None, last="")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from interphase.cli.common import OK, print_json, progress_bar
+from interphase.cli.common import OK, console, literal, print_json, progress_bar
 from interphase.errors import ParameterError
 
 
@@ -61,7 +61,6 @@ def demo(
             )
         return OK
 
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -76,8 +75,8 @@ def demo(
             ", ".join(file.phases) or "nothing crystalline",
             names or str(measured.assessment).replace("_", " "),
         )
-    console = Console()
-    console.print(table)
-    console.print("\nThe percentage is the probability of the surest region of that phase.")
-    console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+    screen = console()
+    screen.print(table)
+    screen.print("\nThe percentage is the probability of the surest region of that phase.")
+    screen.print(f"Report: {literal(report)}", soft_wrap=True)
     return OK

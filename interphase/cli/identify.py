@@ -8,6 +8,8 @@ import typer
 from interphase.cli.common import (
     NOT_ASSESSED,
     OK,
+    console,
+    literal,
     print_json,
     progress_bar,
     result_json,
@@ -40,6 +42,7 @@ def identify(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
 ) -> int:
     """Find the phases in images and diffraction patterns, with probabilities."""
+    from interphase.session.records import FileResult
     from interphase.session.single import measure_paths, write_single
 
     given = {
@@ -47,32 +50,30 @@ def identify(
         "reciprocal_pixel_size_per_a": reciprocal_pixel_size,
         "beam_energy_kev": beam_energy,
     }
-    results = []
     with progress_bar("Identifying", hidden=json) as advance:
-        for result, pictures in measure_paths(files, phases=phases, given=given):
-            results.append(result)
-            advance(len(results), len(files), result.file)
-            if out is not None:
-                write_single(result, pictures, out)
-            if json:
-                print_json(result_json(result))
-    if not json:
-        from rich.console import Console
 
-        console = Console()
-        for result in results:
-            _print(console, result)
-    well = all(result.assessment.answered for result in results)
+        def progress(done: int, total: int, result: FileResult | None) -> None:
+            advance(done, total, result.file if result else "")
+
+        measured = measure_paths(files, phases=phases, given=given, progress=progress)
+    for result, pictures in measured:
+        if out is not None:
+            write_single(result, pictures, out)
+        if json:
+            print_json(result_json(result))
+        else:
+            _print(console(), result)
+    well = all(result.assessment.answered for result, _ in measured)
     return OK if well else NOT_ASSESSED
 
 
-def _print(console: "Console", result: "FileResult") -> None:
+def _print(screen: "Console", result: "FileResult") -> None:
     from rich.table import Table
 
-    console.print(f"[bold]{result.file}[/]  {styled(result.assessment)}", highlight=False)
-    console.print(f"  {result.sentence}", highlight=False)
+    screen.print(f"[bold]{literal(result.file)}[/]  {styled(result.assessment)}")
+    screen.print(f"  {literal(result.sentence)}")
     for warning in result.warnings:
-        console.print(f"  [yellow]warning:[/] {warning}", highlight=False)
+        screen.print(f"  [yellow]warning:[/] {literal(warning)}")
     regions = result.phase_map.regions if result.phase_map else ()
     if regions:
         table = Table(box=None, pad_edge=True, header_style="bold")
@@ -85,13 +86,13 @@ def _print(console: "Console", result: "FileResult") -> None:
                 if phase != region.phase and value >= 0.01
             ]
             table.add_row(
-                region.phase,
+                literal(region.phase),
                 f"{region.probability:.0%}",
                 ", ".join(others[:3]),
                 "{:.0f}, {:.0f}".format(*region.centre_a) if region.centre_a else "",
                 ", ".join(f"{d:.2f}" for d in region.d_spacings_a[:4]),
-                "[{} {} {}]".format(*region.zone_axis) if region.zone_axis else "",
+                "\\[{} {} {}]".format(*region.zone_axis) if region.zone_axis else "",
                 f"{region.p_value:.1g}",
             )
-        console.print(table)
-    console.print()
+        screen.print(table)
+    screen.print()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interphase.cli.common import NOT_ASSESSED, OK, print_json
+from interphase.cli.common import NOT_ASSESSED, OK, console, literal, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,9 +33,7 @@ def info(
         if json:
             print_json(described)
         else:
-            from rich.console import Console
-
-            _print(Console(), described)
+            _print(console(), described)
     if write_session:
         for path in write_session_files(read):
             typer.echo(f"wrote {path}", err=True)
@@ -63,15 +61,15 @@ _SHOWN = (
 )
 
 
-def _print(console: "Console", described: Mapping[str, Any]) -> None:
+def _print(screen: "Console", described: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     if described.get("assessment") == "failed":
-        console.print(f"[bold]{described['file']}[/]  [red]cannot be read[/]", highlight=False)
-        console.print(f"  {described['sentence']}\n", highlight=False)
+        screen.print(f"[bold]{literal(described['file'])}[/]  [red]cannot be read[/]")
+        screen.print(f"  {literal(described['sentence'])}\n")
         return
     shape = " × ".join(map(str, described["shape"]))
-    console.print(f"[bold]{described['file']}[/]  {described['kind']}  {shape}", highlight=False)
+    screen.print(f"[bold]{literal(described['file'])}[/]  {described['kind']}  {shape}")
     table = Table(box=None, show_header=False, padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
@@ -80,10 +78,10 @@ def _print(console: "Console", described: Mapping[str, Any]) -> None:
         value = described.get(name)
         if value is not None:
             text = f"{value:.5g} {unit}" if isinstance(value, float) else f"{value} {unit}"
-            table.add_row(words, text, described["sources"].get(name, ""))
+            table.add_row(words, literal(text), literal(described["sources"].get(name, "")))
     for name, remedy in described["missing"].items():
-        table.add_row(name, "[yellow]unknown[/]", remedy)
-    console.print(table, highlight=False)
+        table.add_row(name, "[yellow]unknown[/]", literal(remedy))
+    screen.print(table)
     for warning in described["warnings"]:
-        console.print(f"  [yellow]warning:[/] {warning}", highlight=False)
-    console.print()
+        screen.print(f"  [yellow]warning:[/] {literal(warning)}")
+    screen.print()

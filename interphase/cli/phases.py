@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from interphase.cli.common import OK, print_json
+from interphase.cli.common import OK, console, literal, print_json
 
 
 def phases(
@@ -43,28 +43,27 @@ def phases(
             print_json(row)
         return OK
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    screen = console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     if ambiguous is None:
         for column in ("phase", "name", "space group", "a, b, c (Å)", "K", "grade", "source"):
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(
-                str(row["identifier"]),
-                str(row["name"]),
+                literal(row["identifier"]),
+                literal(row["name"]),
                 str(row["space_group"]),
                 ", ".join(f"{row[edge]:.4g}" for edge in ("a_a", "b_a", "c_a")),
                 f"{row['temperature_k']:g}" if row["temperature_k"] is not None else "?",
                 str(row["grade"]),
-                str(row["source"]),
+                literal(row["source"]),
             )
-        console.print(table)
-        console.print(f"\nSets: {', '.join(phase_sets())}", highlight=False)
+        screen.print(table)
+        screen.print(f"\nSets: {', '.join(phase_sets())}")
     elif not rows:
-        console.print(
+        screen.print(
             f"Geometry tells all {len(found)} phases apart if the scale is known to "
             f"{ambiguous:g} %.",
             highlight=False,
@@ -79,5 +78,5 @@ def phases(
                 f"{row['scale_difference_percent']:.2f} %",
                 str(row["breaks"]),
             )
-        console.print(table)
+        screen.print(table)
     return OK

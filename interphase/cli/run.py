@@ -8,6 +8,8 @@ import typer
 from interphase.cli.common import (
     NOT_ASSESSED,
     OK,
+    console,
+    literal,
     print_json,
     progress_bar,
     result_json,
@@ -61,7 +63,6 @@ def run(
         for file in result.files:
             print_json(result_json(file))
     else:
-        from rich.console import Console
         from rich.table import Table
 
         from interphase.session import session_sentence
@@ -70,12 +71,17 @@ def run(
         for column in ("file", "kind", "assessment", "verdict"):
             table.add_column(column, overflow="fold")
         for file in result.files:
-            table.add_row(file.file, str(file.kind or ""), styled(file.assessment), file.sentence)
-        console = Console()
-        console.print(table)
-        console.print()
-        console.print(session_sentence(result.files), style="bold", highlight=False)
+            table.add_row(
+                literal(file.file),
+                str(file.kind or ""),
+                styled(file.assessment),
+                literal(file.sentence),
+            )
+        screen = console()
+        screen.print(table)
+        screen.print()
+        screen.print(literal(session_sentence(result.files)), style="bold")
         kept = len(result.files) - result.measured
-        console.print(f"{result.measured} measured, {kept} kept from before.", highlight=False)
-        console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+        screen.print(f"{result.measured} measured, {kept} kept from before.")
+        screen.print(f"Report: {literal(report)}", soft_wrap=True)
     return OK if result.assessed else NOT_ASSESSED

@@ -15,7 +15,8 @@ from interphase.assessment import Assessment
 from interphase.diffraction.results import Region
 from interphase.plotting import phase_colours
 from interphase.report import svg
-from interphase.report.words import instant, number, phase_name, probability
+from interphase.report.words import instant, number, phase_name, probability, spacings, with_names
+from interphase.session.pictures import binning
 from interphase.session.records import FileResult, Pictures, SessionResult, file_is_well
 from interphase.session.store import load_pictures, write_text
 from interphase.session.summary import (
@@ -64,7 +65,6 @@ FACTS: Sequence[tuple[str, str, str]] = (
     ("mode", "mode", ""),
     ("microscope", "microscope", ""),
     ("detector", "detector", ""),
-    ("sample", "sample", ""),
 )
 """Fields of an acquisition that a card shows: name, words, unit."""
 
@@ -147,9 +147,10 @@ def write_report(result: SessionResult, path: str | Path) -> Path:
 
 def page_values(result: SessionResult) -> dict[str, Any]:
     """Return all that the template shows."""
+    measurements = [r for r in result.files if not _is_aside(r)]
     tallies = tally_phases(result.files)
     colours = phase_colours(tally.phase for tally in tallies)
-    budget = picture_budget(len(result.files))
+    budget = picture_budget(len(measurements))
     times = [
         r.acquisition.time.replace(tzinfo=None)
         for r in result.files
@@ -160,7 +161,7 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         "name": result.name,
         "description": result.description,
         "when": _when(min(times), max(times)) if times else None,
-        "sentence": session_sentence(result.files),
+        "sentence": with_names(session_sentence(result.files), result.candidates),
         "figures": _figures(result),
         "phases": [
             {
@@ -177,20 +178,32 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         "candidates": [phase_name(phase) for phase in result.candidates],
         "assessments": [
             (str(a), ASSESSMENT_WORDS[a][0], ASSESSMENT_WORDS[a][1], n)
-            for a, n in count_assessments(result.files).items()
+            for a, n in count_assessments(measurements).items()
         ],
-        "kinds": list(count_kinds(result.files).items()),
+        "kinds": list(count_kinds(measurements).items()),
         "dose": _dose(result),
         "poor": [
             {"file": r.file, "id": f"file-{_index(result, r.file)}", "why": r.sentence}
             for r in poor
         ],
         "cards": [
-            card(file, index, colours=colours, budget=budget)
-            for index, file in enumerate(result.files)
+            card(
+                file,
+                _index(result, file.file),
+                candidates=result.candidates,
+                colours=colours,
+                budget=budget,
+            )
+            for file in measurements
         ],
+        "asides": [(r.file, r.sentence) for r in result.files if _is_aside(r)],
         "provenance": result.provenance,
     }
+
+
+def _is_aside(result: FileResult) -> bool:
+    """Whether a file lies in the session's folder but is no measurement, such as a text."""
+    return result.kind is None and result.assessment is Assessment.NOT_ASSESSED
 
 
 def _index(result: SessionResult, name: str) -> int:
@@ -206,12 +219,13 @@ def _when(first: Any, last: Any) -> str:
 def _figures(result: SessionResult) -> list[tuple[str, str]]:
     """Return the few numbers at the head of the page."""
     regions = sum(len(r.phase_map.regions) for r in result.files if r.phase_map)
-    read = sum(r.assessment is not Assessment.FAILED for r in result.files)
+    files = [r for r in result.files if not _is_aside(r)]
+    read = sum(r.assessment is not Assessment.FAILED for r in files)
     rows = dose_rows(result.files)
     highest = max((row.total_e_per_a2 or 0.0 for row in rows), default=0.0)
     unknown = sum(row.dose_e_per_a2 is None for row in rows)
     return [
-        (f"{read} of {len(result.files)}", "files read"),
+        (f"{read} of {len(files)}", "files read"),
         (str(regions), "crystalline region" if regions == 1 else "crystalline regions"),
         (
             f"≥ {number(highest, 'e/Å²')}" if highest else "unknown",
@@ -261,7 +275,12 @@ def _dose(result: SessionResult) -> dict[str, Any]:
 
 
 def card(
-    result: FileResult, index: int, *, colours: Mapping[str, str], budget: PictureBudget
+    result: FileResult,
+    index: int,
+    *,
+    candidates: Sequence[str],
+    colours: Mapping[str, str],
+    budget: PictureBudget,
 ) -> dict[str, Any]:
     """Return what the card of one file shows."""
     pictures = load_pictures(result)
@@ -278,7 +297,7 @@ def card(
         "assessment": str(result.assessment),
         "word": word,
         "tone": tone,
-        "sentence": result.sentence,
+        "sentence": with_names(result.sentence, candidates),
         "phases": [(phase_name(phase), colours[phase]) for phase in shown],
         "dose": number(acquisition.dose_e_per_a2) if acquisition else "–",
         "warnings": result.warnings,
@@ -308,7 +327,7 @@ def _region_row(index: int, region: Region, colours: Mapping[str, str]) -> dict[
             for phase, value in others
             if phase != region.phase and value >= 0.01
         ][:4],
-        "d": " · ".join(f"{d:.2f}" for d in region.d_spacings_a[:5]),
+        "d": spacings(region.d_spacings_a),
         "zone": "[{} {} {}]".format(*region.zone_axis).replace("-", "−")
         if region.zone_axis
         else "–",
@@ -339,7 +358,7 @@ def figures(
         if pattern and pictures.thumbnail_pixel_size is not None and spots:
             over = svg.rings(
                 shape,
-                centre=_pattern_centre(result, shape, pictures.thumbnail_pixel_size),
+                centre=_pattern_centre(result, shape),
                 pixel_size_per_a=pictures.thumbnail_pixel_size,
                 spots=spots,
                 colours=tints,
@@ -352,6 +371,7 @@ def figures(
                 colours=tints,
                 dashed=[region.assessment is not Assessment.OK for region in regions],
                 pixel_size_a=None if pattern else pictures.thumbnail_pixel_size,
+                smooth_px=_half_step(result, pictures),
             )
         shown.append(_figure("picture", pictures.thumbnail, over, _caption(result), budget))
     if pictures.power is not None and pictures.power_pixel_size_per_a is not None:
@@ -413,6 +433,14 @@ def _figure(
     }
 
 
+def _half_step(result: FileResult, pictures: Pictures) -> float:
+    """Return half the distance of the windows in pixels of the picture."""
+    step_a = result.phase_map.step_a if result.phase_map else None
+    if step_a is None or pictures.thumbnail_pixel_size is None:
+        return 0.0
+    return 0.5 * step_a / pictures.thumbnail_pixel_size
+
+
 def _drawing(text: str) -> Markup:
     """Mark a drawing as one of ours, so that the template does not escape it."""
     return Markup(text)  # noqa: S704 - svg escapes every name it writes
@@ -430,15 +458,15 @@ def _caption(result: FileResult) -> str:
     }.get(result.kind or Kind.METADATA, "")
 
 
-def _pattern_centre(result: FileResult, shape: tuple[int, ...], step: float) -> tuple[float, float]:
+def _pattern_centre(result: FileResult, shape: tuple[int, ...]) -> tuple[float, float]:
     """Return (row, column) of the direct beam in the picture, where the analysis put it."""
-    del step
-    parameters = result.phase_map.parameters if result.phase_map else {}
-    centre, full = parameters.get("centre_px"), parameters.get("shape")
-    if isinstance(centre, Sequence) and isinstance(full, Sequence):
-        factor = float(full[1]) / shape[1]
-        return float(centre[0]) / factor, float(centre[1]) / factor
-    return (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    centre = result.phase_map.centre_px if result.phase_map else None
+    full = result.acquisition.shape[-2:] if result.acquisition else ()
+    if centre is None or not full:
+        return (shape[0] - 1) / 2, (shape[1] - 1) / 2
+    factor = binning(full)
+    row, column = ((c - (factor - 1) / 2) / factor for c in centre)
+    return row, column
 
 
 def facts(acquisition: Acquisition) -> list[dict[str, str]]:

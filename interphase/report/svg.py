@@ -28,7 +28,9 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def outlines(labels: np.ndarray, region: int) -> list[list[tuple[float, float]]]:
+def outlines(
+    labels: np.ndarray, region: int, *, smooth_px: float = 0.0
+) -> list[list[tuple[float, float]]]:
     """Return the outlines of one region as closed polygons (x, y) in pixels.
 
     Parameters
@@ -37,14 +39,20 @@ def outlines(labels: np.ndarray, region: int) -> list[list[tuple[float, float]]]
         ndarray of shape (M, N): index of the region + 1 per pixel.
     region
         Index of the region.
+    smooth_px
+        Radius to which corners are rounded [pixels]: half the distance of the windows, whose
+        corners mean nothing.
     """
+    from scipy.ndimage import gaussian_filter
     from skimage.measure import approximate_polygon, find_contours
 
-    mask = np.pad((labels == region + 1).astype(np.float32), 1)
-    return [
-        [(float(column) - 1, float(row) - 1) for row, column in approximate_polygon(line, 0.7)]  # type: ignore[no-untyped-call]
-        for line in find_contours(mask, 0.5)  # type: ignore[no-untyped-call]
-    ]
+    margin = 1 + math.ceil(3 * smooth_px)
+    mask = np.pad((labels == region + 1).astype(np.float32), margin)
+    if smooth_px > 0:
+        mask = gaussian_filter(mask, smooth_px)
+    lines: list[np.ndarray] = find_contours(mask, 0.5)  # type: ignore[no-untyped-call]
+    simpler = [approximate_polygon(line, 0.3) for line in lines]  # type: ignore[no-untyped-call]
+    return [[(float(x) - margin, float(y) - margin) for y, x in line] for line in simpler]
 
 
 def path(polygons: Sequence[Sequence[tuple[float, float]]]) -> str:
@@ -83,6 +91,7 @@ def overlay(
     colours: Sequence[str],
     dashed: Sequence[bool],
     pixel_size_a: float | None,
+    smooth_px: float = 0.0,
 ) -> str:
     """Return what lies over an image: outlines, names, scale bar.
 
@@ -96,12 +105,14 @@ def overlay(
         Name and colour of each region, and whether its outline is broken (not certain).
     pixel_size_a
         Sampling of the picture [Å]; ``None`` draws no bar.
+    smooth_px
+        Radius to which corners of outlines are rounded [pixels].
     """
     rows, columns = shape[:2]
     parts = []
     size = columns / 26
     for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
-        lines = outlines(labels, index) if labels is not None else []
+        lines = outlines(labels, index, smooth_px=smooth_px) if labels is not None else []
         if labels is None or not lines:
             continue
         d = path(lines)

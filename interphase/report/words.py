@@ -1,6 +1,7 @@
 """How numbers and names are written for people."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -28,6 +29,33 @@ def phase_name(identifier: str) -> str:
     if suffix in _GREEK:
         return f"{_GREEK[suffix]}-{written}"
     return f"{written} ({suffix})" if suffix else written
+
+
+def with_names(sentence: str, identifiers: Iterable[str]) -> str:
+    """Write the phases that a sentence names as chemists do.
+
+    >>> with_names("Li2O in 1, LiOH.H2O in 2.", ["LiOH", "LiOH.H2O", "Li2O"])
+    'Li₂O in 1, LiOH·H₂O in 2.'
+    """
+    longest_first = sorted(identifiers, key=len, reverse=True)
+    if not longest_first:
+        return sentence
+    pattern = r"(?<![\w./-])(?:" + "|".join(map(re.escape, longest_first)) + r")(?![\w/-]|\.\w)"
+    return re.sub(pattern, lambda match: phase_name(match[0]), sentence)
+
+
+def spacings(values_a: Iterable[float], *, most: int = 5) -> str:
+    r"""Write spacings [Å] once each, with how often they were seen.
+
+    >>> spacings([2.481, 2.479, 1.43, 2.48])
+    '2.48\u202f×3 · 1.43'
+    """
+    written = [f"{value:.2f}" for value in values_a]
+    counted = {text: written.count(text) for text in dict.fromkeys(written)}
+    return " · ".join(
+        text if times == 1 else f"{text}\u202f×{times}"
+        for text, times in list(counted.items())[:most]
+    )
 
 
 def number(value: float | None, unit: str = "", *, digits: int = 3) -> str:

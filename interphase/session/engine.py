@@ -1,17 +1,16 @@
 """Measure many files at once, on this machine or on a Dask cluster.
 
-One machine runs a Dask scheduler inside this process; its threads only wait for child
-processes, so no port is opened and nothing is left behind. A cluster is the address of a
-scheduler; its workers must see the files under the same paths and have the same version of
-the package.
+On one machine Dask's threads only wait for child processes, one per file in progress. A cluster
+is the address of a Dask scheduler; its workers must see the files under the same paths and have
+the same version of the package.
 """
 
-import logging
 import os
 import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import interphase
@@ -21,51 +20,113 @@ from interphase.session.isolation import ChildCallError, ChildLostError, ChildPo
 from interphase.session.measure import Task, measure
 from interphase.session.records import FileResult, Pictures
 
-Measured = tuple[FileResult, Pictures | None]
+CONNECT_S = 10.0
+"""Time a scheduler has to answer [s]."""
+WORKERS_S = 30.0
+"""Time a scheduler has to find its first worker [s]."""
 
-_pool: ChildPool | None = None
-_pool_lock = threading.Lock()
-
-
-def _children(threads: int) -> ChildPool:
-    """Return the pool of this process."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ChildPool(threads)
-        return _pool
+Take = Callable[[FileResult, Pictures | None], None]
+"""Is given the result and the pictures of a file as soon as they are there, one at a time."""
 
 
-def _close_children() -> None:
-    global _pool
-    with _pool_lock:
-        pool, _pool = _pool, None
-    if pool is not None:
-        pool.close()
+def measure_files(
+    tasks: Sequence[Task],
+    take: Take,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    time_limit_s: float,
+) -> None:
+    """Measure files, each in a process of its own.
+
+    Parameters
+    ----------
+    tasks
+        The files.
+    take
+        Is called with each result as it comes, in any order, never twice at a time.
+    workers
+        Files measured at a time on this machine; one per core unless given.
+    scheduler
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers measure instead.
+    time_limit_s
+        Time after which a file is given up [s].
+
+    Raises
+    ------
+    ParameterError
+        `workers` is below 1.
+    InterphaseError
+        The scheduler does not answer, has no workers, or they have another version.
+    """
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers is {workers}: expected at least 1")
+    if not tasks:
+        return
+    if scheduler is None:
+        _measure_here(tasks, take, workers, time_limit_s)
+    else:
+        _measure_there(tasks, take, scheduler, time_limit_s)
 
 
-def _release_children() -> None:
-    if _pool is not None:
-        _pool.release()
+def _measure_here(
+    tasks: Sequence[Task], take: Take, workers: int | None, time_limit_s: float
+) -> None:
+    from dask import threaded
+
+    cores = _cores()
+    workers = min(workers or cores, len(tasks))
+    children = ChildPool(threads=max(1, cores // workers))
+    one_at_a_time = threading.Lock()
+
+    def deliver(task: Task) -> None:
+        result, pictures = measure_apart(task, children, time_limit_s)
+        # Taken here and not returned: Dask would keep all results until the last one is there.
+        with one_at_a_time:
+            take(result, pictures)
+
+    graph = {f"measure-{number}": (partial(deliver, task),) for number, task in enumerate(tasks)}
+    try:
+        threaded.get(graph, list(graph), num_workers=workers)
+    finally:
+        # Busy children end here too when the run is interrupted.
+        children.close()
 
 
-def measure_apart(task: Task, threads: int, time_limit_s: float) -> Measured:
+def _measure_there(tasks: Sequence[Task], take: Take, scheduler: str, time_limit_s: float) -> None:
+    from distributed import as_completed
+
+    with _cluster(scheduler) as client:
+        futures = {
+            client.submit(measure_on_worker, task, time_limit_s, pure=False): task for task in tasks
+        }
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            task = futures.pop(future)
+            error = future.exception()
+            if error is None:
+                take(*future.result())
+            else:
+                take(_failed(task, f"its worker was lost ({type(error).__name__}: {error})"), None)
+            future.release()
+
+
+def measure_apart(
+    task: Task, children: ChildPool, time_limit_s: float
+) -> tuple[FileResult, Pictures | None]:
     """Measure one file in a process of its own; whatever happens to it becomes a result."""
     try:
-        return _children(threads).call(measure, task, time_limit_s=time_limit_s)  # type: ignore[no-any-return]
-    except ChildLostError as error:
-        sentence = f"{task.base.file} could not be measured: {error}."
-        return replace(
-            task.base, assessment=Assessment.FAILED, sentence=sentence, final=False
-        ), None
-    except ChildCallError as error:
-        return _failed(task, _one_line(str(error)), final=True)
+        result: tuple[FileResult, Pictures | None] = children.call(
+            measure, task, time_limit_s=time_limit_s
+        )
+    except (ChildLostError, ChildCallError) as error:
+        # What a file itself is to blame for, reading says; this may not happen again.
+        return _failed(task, str(error)), None
+    return result
 
 
-def _failed(task: Task, reason: str, *, final: bool) -> Measured:
-    sentence = f"{task.base.file} could not be measured: {reason.rstrip('.')}."
-    failed = replace(task.base, assessment=Assessment.FAILED, sentence=sentence, final=final)
-    return failed, None
+def _failed(task: Task, reason: str) -> FileResult:
+    sentence = f"{task.base.file} could not be measured: {_one_line(reason).rstrip('.')}."
+    return replace(task.base, assessment=Assessment.FAILED, sentence=sentence, final=False)
 
 
 def _one_line(text: str, most: int = 200) -> str:
@@ -73,79 +134,31 @@ def _one_line(text: str, most: int = 200) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def measure_files(
-    tasks: Sequence[Task],
-    *,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    time_limit_s: float,
-) -> Iterator[Measured]:
-    """Yield the result of each task as it comes.
-
-    Parameters
-    ----------
-    tasks
-        The files.
-    workers
-        Files measured at a time on this machine; one per core, at most one per file, unless
-        given.
-    scheduler
-        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers measure instead.
-    time_limit_s
-        Time after which a file is given up [s].
-    """
-    if workers is not None and workers < 1:
-        raise ParameterError(f"workers is {workers}: expected at least 1")
-    if not tasks:
-        return
-    with closing(_results(tasks, workers, scheduler, time_limit_s)) as results:
-        yield from results
+def _cores() -> int:
+    """Return the cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _results(
-    tasks: Sequence[Task], workers: int | None, scheduler: str | None, time_limit_s: float
-) -> Generator[Measured, None, None]:
-    from distributed import as_completed
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(workers or cores or 1, len(tasks))
-    threads = max(1, (cores or 1) // workers) if scheduler is None else 1
-    with _cluster(scheduler) if scheduler else _this_machine(workers) as client:
-        futures = {
-            client.submit(measure_apart, task, threads, time_limit_s, pure=False): task
-            for task in tasks
-        }
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
-            task = futures.pop(future)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            else:
-                reason = _one_line(f"its worker was lost ({type(error).__name__}: {error})")
-                yield _failed(task, reason, final=False)
-            future.release()
+_worker_children: ChildPool | None = None
+_worker_lock = threading.Lock()
 
 
-@contextmanager
-def _this_machine(workers: int) -> Iterator[Any]:
-    from distributed import Client, LocalCluster
+def measure_on_worker(task: Task, time_limit_s: float) -> tuple[FileResult, Pictures | None]:
+    """Measure one file on a worker of a cluster, whose children stay warm between files."""
+    global _worker_children
+    with _worker_lock:
+        if _worker_children is None:
+            _worker_children = ChildPool()
+        children = _worker_children
+    return measure_apart(task, children, time_limit_s)
 
-    with (
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=1,
-            threads_per_worker=workers,
-            processes=False,
-            dashboard_address=None,
-            memory_limit=0,  # the memory is the children's, not this process's
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
-    ):
-        try:
-            yield client
-        finally:
-            # Busy children end here too when the run is interrupted.
-            _close_children()
+
+def _release_children() -> None:
+    """End the idle children of a worker."""
+    if _worker_children is not None:
+        _worker_children.release()
 
 
 @contextmanager
@@ -153,7 +166,7 @@ def _cluster(scheduler: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout=10)  # type: ignore[no-untyped-call]
+        client = Client(scheduler, timeout=CONNECT_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError) as error:
         raise InterphaseError(
             f"no Dask scheduler answers at {scheduler} ({_one_line(str(error))}): start one with "
@@ -169,7 +182,7 @@ def _cluster(scheduler: str) -> Iterator[Any]:
 
 def _check_workers(client: Any, scheduler: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=30)
+        client.wait_for_workers(1, timeout=WORKERS_S)
     except TimeoutError as error:
         raise InterphaseError(
             f"the scheduler at {scheduler} has no workers: start some with "

@@ -153,8 +153,12 @@ class ChildPool:
                 self._forget(child)
                 if attempts <= 0 or self._stopped:
                     raise
-            except BaseException:
+            except ChildCallError:
                 self._give_back(child)
+                raise
+            except BaseException:  # interrupted in the middle of a reply: of no use any more
+                self._forget(child)
+                child.close()
                 raise
             else:
                 self._give_back(child)
@@ -164,11 +168,13 @@ class ChildPool:
         """End every process, busy ones too; calls in progress raise."""
         with self._lock:
             self._stopped = True
-            children = [*self._idle, *self._busy]
-            self._idle.clear()
-        for child in children:
+            idle, self._idle = self._idle, []
+            busy = list(self._busy)
+        for child in idle:
+            child.close()
+        for child in busy:
+            # The thread that waits for its answer closes it.
             child.process.kill()
-            child.process.wait()
 
     def release(self) -> None:
         """End the idle processes."""

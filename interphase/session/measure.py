@@ -275,8 +275,11 @@ def _measure_metadata(
     result: FileResult, signal: Any, task: Task
 ) -> tuple[FileResult, Pictures | None]:
     """Say what a file without data states of an exposure."""
-    del signal, task
+    del signal
     acquisition = _known(result)
+    if task.path.suffix.lower() == ".nav":
+        sentence = "Lists places on the specimen; it exposed nothing."
+        return replace(result, assessment=Assessment.NOT_ASSESSED, sentence=sentence), None
     if acquisition.dose_e_per_a2 is None:
         dose = "its dose is unknown"
     else:

@@ -15,7 +15,7 @@ from interphase.errors import ParameterError
 from interphase.session.engine import measure_files
 from interphase.session.measure import Task
 from interphase.session.provenance import provenance
-from interphase.session.records import FileResult, SessionResult
+from interphase.session.records import FileResult, Pictures, SessionResult
 from interphase.session.store import FORMAT, Store, digest, file_digest, write_json, write_text
 from interphase.session.tables import regions_csv, results_csv
 
@@ -280,12 +280,13 @@ def _measure(
             todo.append(task)
     if progress is not None:
         progress(len(results), len(tasks) + len(unread), None)
-    for result, pictures in measure_files(
-        todo, workers=workers, scheduler=scheduler, time_limit_s=time_limit_s
-    ):
+
+    def take(result: FileResult, pictures: Pictures | None) -> None:
         results[result.file] = store.save(result, pictures)
         if progress is not None:
             progress(len(results), len(tasks) + len(unread), results[result.file])
+
+    measure_files(todo, take, workers=workers, scheduler=scheduler, time_limit_s=time_limit_s)
     return tuple(results[name] for name in sorted(results)), len(todo)
 
 

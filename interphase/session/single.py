@@ -9,11 +9,11 @@ from interphase.acquisition import Acquisition
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
 from interphase.errors import FileReadError, InterphaseError, ParameterError
-from interphase.session.engine import Measured, measure_files
+from interphase.session.engine import measure_files
 from interphase.session.isolation import ChildCallError, ChildLostError, ChildPool
 from interphase.session.measure import Task
 from interphase.session.records import FileResult, Pictures
-from interphase.session.run import DEFAULT_PHASES
+from interphase.session.run import DEFAULT_PHASES, Progress
 from interphase.session.store import file_digest, write_json, write_text
 
 
@@ -23,9 +23,10 @@ def measure_paths(
     phases: Any = DEFAULT_PHASES,
     given: Mapping[str, float | None] | None = None,
     options: Options | None = None,
+    progress: Progress | None = None,
     time_limit_s: float = 900.0,
-) -> Iterator[Measured]:
-    """Yield the result and the pictures of each file, in the order given.
+) -> list[tuple[FileResult, Pictures | None]]:
+    """Measure files outside any session; nothing is stored.
 
     Parameters
     ----------
@@ -38,8 +39,15 @@ def measure_paths(
         states nothing.
     options
         How to look for phases.
+    progress
+        Is called after each file.
     time_limit_s
         Time after which a file is given up [s].
+
+    Returns
+    -------
+    list of (FileResult, Pictures or None)
+        In the order given.
 
     Raises
     ------
@@ -74,13 +82,15 @@ def measure_paths(
         )
         for path in files
     ]
-    # Results come as they are ready; people read them in the order they asked.
-    waiting: dict[str, Measured] = {}
-    expected = [str(path) for path in files]
-    for result, pictures in measure_files(tasks, time_limit_s=time_limit_s):
-        waiting[result.file] = result, pictures
-        while expected and expected[0] in waiting:
-            yield waiting[expected.pop(0)]
+    measured: dict[str, tuple[FileResult, Pictures | None]] = {}
+
+    def keep(result: FileResult, pictures: Pictures | None) -> None:
+        measured[result.file] = result, pictures
+        if progress is not None:
+            progress(len(measured), len(files), result)
+
+    measure_files(tasks, keep, time_limit_s=time_limit_s)
+    return [measured[str(path)] for path in files]
 
 
 def _existing(paths: Sequence[str | Path]) -> list[Path]:

@@ -64,6 +64,8 @@ def from_plain(kind: Any, value: Any) -> Any:
     if value is None:
         return float("nan") if kind is float else None
     if isinstance(kind, type) and is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{value!r} is no {kind.__name__}")
         hints = typing.get_type_hints(kind)
         # A field that was added later takes its default.
         known = {f.name for f in fields(kind)} & value.keys()

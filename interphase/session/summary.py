@@ -134,17 +134,7 @@ def is_exposure(result: FileResult) -> bool:
 
     A navigator's list of places exposes nothing.
     """
-    acquisition = result.acquisition
-    if acquisition is None:
-        return False
-    if acquisition.kind is not Kind.METADATA:
-        return True
-    return (
-        acquisition.dose_e_per_a2 is not None
-        or bool(acquisition.dose_statements)
-        or acquisition.exposure_time_s is not None
-        or "dose_e_per_a2" in acquisition.missing
-    )
+    return result.acquisition is not None and not result.file.lower().endswith(".nav")
 
 
 def listed(words: Sequence[str], *, most: int = 4) -> str:
@@ -185,7 +175,8 @@ def session_sentence(files: Sequence[FileResult]) -> str:
     tallies = tally_phases(files)
     named = [t for t in tallies if t.phase not in (UNKNOWN, NONE)]
     sure = [t for t in named if t.certain_regions]
-    unsure = [t for t in named if not t.certain_regions]
+    # A guess that is more likely wrong than right is no verdict on a session.
+    unsure = [t for t in named if not t.certain_regions and t.best_probability >= 0.5]
     sentences = []
     where = f"{counted(len(searched), 'image or pattern', 'images and patterns')}"
     if sure:
