@@ -1,8 +1,11 @@
 """Files in, HyperSpy signals and acquisition records out: the only reader of files.
 
->>> from interphase.io import read                                   # doctest: +SKIP
->>> loaded = read("grid1/FoilHole_07.mrc")                           # doctest: +SKIP
->>> loaded.signal, loaded.acquisition.dose_e_per_a2                  # doctest: +SKIP
+::
+
+    from interphase.io import read
+
+    loaded = read("grid1/FoilHole_07.mrc")
+    loaded.signal, loaded.acquisition.dose_e_per_a2
 
 ``read`` gives signal and record in one read; ``load`` and ``read_acquisition`` give one of them;
 ``discover`` lists a session's folder; ``read_session_config`` reads its session.toml; ``describe``
@@ -18,7 +21,6 @@ from interphase.io.reading import (
     read,
     read_acquisition,
     read_acquisitions,
-    sidecars_of,
 )
 from interphase.io.session_config import (
     SESSION_FILE,
@@ -27,6 +29,7 @@ from interphase.io.session_config import (
     commented_session_toml,
     read_session_config,
 )
+from interphase.io.sidecars import sidecars_of
 from interphase.io.signals import image_stack, is_xray, load, load_all
 
 __all__ = [

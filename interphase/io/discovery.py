@@ -7,8 +7,8 @@ from pathlib import Path
 from interphase.errors import FileReadError, ParameterError
 from interphase.io.checks import sers_of
 from interphase.io.epu import ROOT
-from interphase.io.reading import SIDECAR_SUFFIXES, sidecars_of
 from interphase.io.session_config import SESSION_FILE
+from interphase.io.sidecars import SIDECAR_SUFFIXES, sidecars_of
 from interphase.io.signals import SUFFIXES, emi_of
 
 RESULT_MARKERS = ("provenance.json", ".interphase")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from interphase.acquisition import Acquisition, Kind
+from interphase.acquisition import Acquisition
 from interphase.errors import ConfigurationError
 
 SESSION_FILE = "session.toml"
@@ -186,46 +186,3 @@ def _said_by(name: str, acquisitions: Iterable[Acquisition]) -> str:
         value = said.pop()
         return _quoted(value) if isinstance(value, str) else f"{value:.6g}"
     return '"..."' if name in {"sample", "electrolyte", "electrode"} else "..."
-
-
-WANTED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.IMAGE: ("pixel_size_a", "beam_energy_kev", "dose_e_per_a2", "stage"),
-    Kind.MOVIE: ("pixel_size_a", "beam_energy_kev", "dose_e_per_a2", "exposure_time_s", "stage"),
-    Kind.DIFFRACTION: (
-        "reciprocal_pixel_size_per_a",
-        "beam_energy_kev",
-        "dose_e_per_a2",
-        "stage",
-    ),
-    Kind.SCAN_4D: (
-        "reciprocal_pixel_size_per_a",
-        "scan_step_a",
-        "beam_energy_kev",
-        "dose_e_per_a2",
-        "stage",
-    ),
-    Kind.SPECTRUM: (
-        "dispersion_ev",
-        "beam_energy_kev",
-        "semi_convergence_angle_mrad",
-        "collection_angle_mrad",
-        "dose_e_per_a2",
-    ),
-    Kind.SPECTRUM_IMAGE: (
-        "dispersion_ev",
-        "scan_step_a",
-        "beam_energy_kev",
-        "semi_convergence_angle_mrad",
-        "collection_angle_mrad",
-        "dose_e_per_a2",
-    ),
-    Kind.METADATA: ("dose_e_per_a2", "stage"),
-}
-"""Kind of file → what its questions commonly need."""
-
-REMEDIES: Mapping[str, str] = {
-    "pixel_size_a": "give --pixel-size in Å, or `pixel_size_a` in session.toml",
-    "beam_energy_kev": "give --beam-energy in keV, or `beam_energy_kev` in session.toml",
-    "stage": "no header or sidecar states it",
-}
-"""Field → how to give it, where session.toml is not the only way."""

@@ -13,6 +13,7 @@ import numpy as np
 from interphase.errors import FileReadError
 from interphase.io.checks import check_structure, stem_of_ser
 from interphase.io.mrc import read_mrc_signal
+from interphase.io.units import ev_per
 
 Signal = Any
 """A HyperSpy signal; untyped because HyperSpy is not."""
@@ -83,7 +84,7 @@ def load_all(path: str | Path, *, lazy: bool | None = None) -> list[Signal]:
             claimed = check_structure(path)
             if lazy is None:
                 lazy = max(path.stat().st_size, claimed) > LAZY_ABOVE_BYTES
-            signals = _read(path, suffix, lazy=lazy)
+            signals = [_energy_last(signal) for signal in _read(path, suffix, lazy=lazy)]
     except FileReadError:
         raise
     # A corrupt file makes the readers of many formats raise anything from struct.error to
@@ -119,6 +120,14 @@ def _read_with_hyperspy(path: Path, reader: str, *, lazy: bool) -> list[Signal]:
 
     loaded = hs.load([str(path)], reader=reader, lazy=lazy)
     return loaded if isinstance(loaded, list) else [loaded]
+
+
+def _energy_last(signal: Signal) -> Signal:
+    """Make spectra of what a reader took for images of which one axis is an energy."""
+    if signal.axes_manager.signal_dimension != 2:
+        return signal
+    energies = [axis for axis in signal.axes_manager._axes if ev_per(axis.units) is not None]
+    return signal.transpose(signal_axes=energies) if len(energies) == 1 else signal
 
 
 def _read_ser(path: Path, *, lazy: bool) -> list[Signal]:

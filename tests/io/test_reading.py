@@ -274,3 +274,24 @@ def test_a_big_endian_mrc_is_read(tmp_path):
     loaded = read(path)
     assert loaded.acquisition.pixel_size_a == pytest.approx(2.0)
     np.testing.assert_array_equal(loaded.signal.data.ravel(), np.arange(12))
+
+
+def test_images_along_an_energy_are_spectra(hs, tmp_path):
+    signal = hs.signals.Signal2D(np.ones((5, 6, 7), dtype=np.float32))
+    x, energy, y = signal.axes_manager._axes[2], *signal.axes_manager._axes[:2]
+    for axis, step, unit in ((x, 2.0, "nm"), (y, 2.0, "nm"), (energy, 0.5, "eV")):
+        axis.scale, axis.units = step, unit
+    record = read_acquisition(save(signal, tmp_path / "cube.hspy"))
+    assert (record.kind, record.shape) == (Kind.SPECTRUM_IMAGE, (6, 7, 5))
+    assert record.scan_step_a == pytest.approx(20.0)
+    assert record.dispersion_ev == pytest.approx(0.5)
+
+
+def test_an_exposure_that_may_be_one_frames_is_not_believed(hs, tmp_path):
+    signal = hs.signals.Signal2D(np.ones((3, 8, 8), dtype=np.float32))
+    scope = {"beam_energy": 300.0, "Camera": {"exposure": 0.4}}
+    signal.metadata.add_dictionary({"Acquisition_instrument": {"TEM": scope}})
+    record = read_acquisition(save(signal, tmp_path / "movie.hspy"))
+    assert (record.kind, record.frames) == (Kind.MOVIE, 3)
+    assert record.exposure_time_s is None
+    assert "one of 3 frames or of all" in record.missing["exposure_time_s"]
