@@ -99,7 +99,7 @@ def with_session(
 ) -> Acquisition:
     """Let session.toml, then the user, outrank what the file says, and mention what changes."""
     layers = (
-        (Origin.SESSION, SESSION_FILE, session.values_for(path.name)),
+        (Origin.SESSION, SESSION_FILE, session.values_for(path)),
         (Origin.USER, "", user),
     )
     for origin, detail, values in layers:

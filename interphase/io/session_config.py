@@ -79,11 +79,17 @@ class SessionConfig(FileConfig):
         default_factory=dict, description="file name or pattern → values for those files alone"
     )
 
-    def values_for(self, name: str) -> dict[str, Any]:
-        """Return what is said of the file `name`, the later matching table winning."""
+    def values_for(self, path: str | Path) -> dict[str, Any]:
+        """Return what is said of a file, the later matching table winning.
+
+        A table's pattern is matched with the file's name, or with the end of its path where the
+        pattern itself names a folder, such as ``grid1/*.tif``.
+        """
+        path = Path(path)
         said = self.model_dump(include=set(FileConfig.model_fields), exclude_none=True)
         for pattern, table in self.files.items():
-            if name == pattern or fnmatch(name, pattern):
+            ending = "/".join(path.parts[-1 - pattern.count("/") :])
+            if ending == pattern or fnmatch(ending, pattern):
                 said |= table.model_dump(exclude_none=True)
         return said
 

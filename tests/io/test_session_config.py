@@ -29,6 +29,13 @@ def test_a_name_with_brackets_is_found_by_itself(tmp_path):
     assert config.values_for("a[1].tif") == {"pixel_size_a": 0.5}
 
 
+def test_a_pattern_may_name_a_folder():
+    config = SessionConfig(files={"grid1/*.tif": FileConfig(pixel_size_a=0.5)})
+    assert config.values_for("/data/grid1/a.tif") == {"pixel_size_a": 0.5}
+    assert config.values_for("/data/grid2/a.tif") == {}
+    assert config.values_for("a.tif") == {}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
