@@ -15,7 +15,7 @@ MATE_REACH = 2.0
 # A centre is believed if the pattern agrees with itself turned by half a turn this much better,
 # in standard deviations, than about other points.
 LEAST_SYMMETRY = 10.0
-# The direct beam is this many times higher over its surroundings than any spot.
+# The direct beam outdoes every spot by this factor, in height times the halo it stands on.
 DIRECT_BEAM = 1.5
 
 
@@ -54,13 +54,15 @@ def find_centre(pattern: np.ndarray) -> tuple[float, float] | None:
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(pattern.astype(float), SPOT_WIDTH)
-    sharp = smooth - ndimage.gaussian_filter(pattern.astype(float), 6 * SPOT_WIDTH)
+    halo = ndimage.gaussian_filter(pattern.astype(float), 12 * SPOT_WIDTH)
+    # Height over the halo times the halo: the direct beam, even saturated, is where both are.
+    merit = (smooth - halo).clip(0) * (halo - halo.min())
     inner = tuple(slice(n // 4, n - n // 4) for n in pattern.shape)
-    row, column = np.unravel_index(int(sharp[inner].argmax()), sharp[inner].shape)
+    row, column = np.unravel_index(int(merit[inner].argmax()), merit[inner].shape)
     peak = (int(row) + inner[0].start, int(column) + inner[1].start)
     y, x = np.indices(pattern.shape)
-    elsewhere = np.hypot(y - peak[0], x - peak[1]) > 8 * SPOT_WIDTH
-    if elsewhere.any() and sharp[peak] > DIRECT_BEAM * sharp[elsewhere].max():
+    elsewhere = np.hypot(y - peak[0], x - peak[1]) > 12 * SPOT_WIDTH
+    if elsewhere.any() and merit[peak] > DIRECT_BEAM * merit[elsewhere].max():
         window = smooth[peak[0] - 1 : peak[0] + 2, peak[1] - 1 : peak[1] + 2]
         return peak[0] + _vertex(*window[:, 1]), peak[1] + _vertex(*window[1, :])
     return _centre_of_symmetry(pattern)
