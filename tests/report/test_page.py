@@ -1,0 +1,204 @@
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from interphase.report import svg, write_report
+from interphase.report.page import page_values, picture_budget
+from interphase.session.records import SessionResult
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "google-chrome")) if p), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the page with")
+
+Make = Callable[..., SessionResult]
+
+
+def browse(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert CHROMIUM is not None
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    return subprocess.run(
+        [CHROMIUM, *quiet, *arguments], capture_output=True, text=True, timeout=120, check=True
+    )
+
+
+class _Tags(HTMLParser):
+    """Collect every attribute that could fetch something, and every id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("src", "srcset", "data", "poster") or (tag == "link" and name == "href"):
+                self.fetched.append(value or "")
+            if tag == "a" and name == "href":
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+
+
+def test_the_page_needs_nothing_but_itself(make_result: Make, tmp_path: Path) -> None:
+    page = write_report(make_result(), tmp_path / "report.html").read_text()
+    tags = _Tags()
+    tags.feed(page)
+    assert tags.fetched
+    assert all(value.startswith("data:") for value in tags.fetched)
+    assert not re.search(r"@import|url\((?!data:)", page)
+    # Every link leads to a place on the page, and no place is named twice.
+    assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
+    assert len(tags.ids) == len(set(tags.ids))
+
+
+def test_the_verdict_comes_first_and_names_are_escaped(make_result: Make, tmp_path: Path) -> None:
+    page = write_report(make_result(), tmp_path / "report.html").read_text()
+    body = page[page.index("<body>") :]
+    verdict = "Li₂O was identified in 2 of 2 images and patterns."
+    assert verdict in body
+    assert body.index(verdict) < body.index("<table")
+    assert "session &amp; co" in body
+    assert "grid&lt;1&gt;/" in body
+    assert "broken.dm3 is &lt;truncated&gt;." in body
+    assert "<truncated>" not in body
+
+
+def test_an_unknown_dose_is_said_to_be_unknown_and_totals_are_lower_bounds(
+    make_result: Make,
+) -> None:
+    values = page_values(make_result(images=2))
+    dose = values["dose"]
+    assert [row["dose"] for row in dose["rows"]] == ["20", "21", None]
+    assert dose["rows"][0]["source"] == "sidecar: ExposureDose"
+    assert "give `dose_e_per_a2`" in dose["rows"][2]["source"]
+    assert "add up to 41" in dose["sentence"]
+    assert "lower bound" in dose["sentence"]
+    assert ">?</text>" in dose["chart"]
+
+
+def test_each_region_is_outlined_once_and_the_uncertain_one_is_broken(make_result: Make) -> None:
+    card = page_values(make_result(images=1))["cards"][0]
+    drawing = card["figures"][0]["over"]
+    assert drawing.count('class="line"') == 2
+    assert drawing.count("stroke-dasharray") == 1
+    assert [row["phase"] for row in card["regions"]] == ["Li₂O", "LiF"]
+    assert card["regions"][1]["others"] == ["LiH 40\u202f%"]
+    assert card["regions"][0]["zone"] == "[0 −1 1]"
+    # Whole-image spectrum with all spots, then one spectrum per region with its own.
+    rings = [figure["over"].count("<circle") for figure in card["figures"][1:]]
+    assert rings == [8, 4, 4]
+
+
+def test_files_that_are_no_measurements_have_no_card(make_result: Make) -> None:
+    values = page_values(make_result(images=1))
+    assert [card["file"] for card in values["cards"]] == [
+        "grid<1>/image_000.mrc",
+        "map.dm4",
+        "broken.dm3",
+    ]
+    assert values["asides"] == [("notes.txt", "Not read: text.")]
+    assert [item["file"] for item in values["poor"]] == ["broken.dm3"]
+
+
+def test_an_outline_encloses_its_region() -> None:
+    labels = np.zeros((50, 60), dtype=int)
+    labels[10:20, 30:45] = 3
+    (square,) = svg.outlines(labels, 2)
+    x, y = np.array(square).T
+    assert (x.min(), x.max(), y.min(), y.max()) == (29.5, 44.5, 9.5, 19.5)
+    (rounded,) = svg.outlines(labels, 2, smooth_px=1.5)
+    x, y = np.array(rounded).T
+    area = 0.5 * abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))
+    assert area == pytest.approx(150, rel=0.08)
+
+
+def test_rings_lie_on_the_frequencies_they_stand_for() -> None:
+    drawing = svg.rings(
+        (100, 100),
+        centre=(50, 50),
+        pixel_size_per_a=0.01,
+        spots={0: np.array([[0.2, -0.1]])},
+        colours=["#fff"],
+    )
+    places = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawing)
+    assert places == [("40.0", "70.0"), ("60.0", "30.0")]
+
+
+def test_a_session_of_hundreds_stays_small(make_result: Make, tmp_path: Path) -> None:
+    path = write_report(make_result(images=200), tmp_path / "report.html")
+    assert path.stat().st_size < 20e6
+    assert picture_budget(400).side < picture_budget(40).side
+    assert path.read_text().count('loading="lazy"') == 400
+
+
+def test_an_empty_session_has_a_page(make_result: Make, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    empty = replace(make_result(images=1), files=(), provenance={})
+    page = write_report(empty, tmp_path / "report.html").read_text()
+    assert "The folder holds no file" in page
+
+
+@needs_browser
+def test_the_page_opens_without_a_request_or_an_error(make_result: Make, tmp_path: Path) -> None:
+    page = write_report(make_result(), tmp_path / "report.html")
+    profile = tmp_path / "profile"
+    # The probe writes what the console would have said into the title of the page.
+    probe = (
+        "<script>window.said=[];addEventListener('error',e=>said.push(e.message));"
+        "addEventListener('securitypolicyviolation',e=>said.push('blocked '+e.blockedURI));"
+        "for(const n of ['error','warn']){const o=console[n];"
+        "console[n]=(...a)=>{said.push(a.join(' '));o(...a)}}"
+        "addEventListener('load',()=>setTimeout(()=>{"
+        "document.body.dataset.said=JSON.stringify(said);"
+        "document.body.dataset.loaded=[...document.images].filter(i=>i.complete&&"
+        "i.naturalWidth>0).length;"
+        "document.getElementById('search').value='broken';"
+        "document.getElementById('search').dispatchEvent(new Event('input'));"
+        "document.body.dataset.rows=document.querySelectorAll("
+        "'table.files tbody tr:not([hidden])').length},200))</script>"
+    )
+    policy = (
+        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; "
+        "img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">"
+    )
+    watched = tmp_path / "watched.html"
+    watched.write_text(page.read_text().replace("<head>", f"<head>{policy}{probe}", 1))
+    result = browse(
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=3000",
+        "--window-size=1200,9000",
+        "--dump-dom",
+        watched.as_uri(),
+    )
+    body = re.search(r"<body[^>]*>", result.stdout)
+    assert body is not None
+    assert 'data-said="[]"' in body[0]
+    assert int(re.search(r'data-loaded="(\d+)"', body[0])[1]) >= 8
+    assert 'data-rows="1"' in body[0]
+
+
+@needs_browser
+def test_the_page_is_not_blank(make_result: Make, tmp_path: Path) -> None:
+    page = write_report(make_result(), tmp_path / "report.html")
+    shot = tmp_path / "shot.png"
+    browse(
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=1200,2400",
+        f"--screenshot={shot}",
+        page.as_uri(),
+    )
+    picture = matplotlib.image.imread(shot)[..., :3]
+    assert picture.shape[:2] == (2400, 1200)
+    colours = np.unique((picture[::4, ::4] * 15).astype(int).reshape(-1, 3), axis=0)
+    assert len(colours) > 50
+    # Text and pictures are spread down the page, not only at its head.
+    ink = (picture.min(axis=2) < 0.5).mean(axis=1)
+    assert all(part.max() > 0.005 for part in np.array_split(ink, 8))
