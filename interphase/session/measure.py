@@ -133,12 +133,7 @@ def _identify_image(
     )
     labels = None
     if phase_map.regions:
-        from interphase.diffraction import label_map
-
-        full = label_map(phase_map, image.shape)
-        offset = factor // 2
-        labels = full[offset::factor, offset::factor][: thumbnail.shape[0], : thumbnail.shape[1]]
-        labels = labels.astype(np.int16)
+        labels = draw.picture_labels(phase_map, thumbnail.shape, pixel_size_a=pixel_size_a * factor)
     size = _power_window(image.shape, pixel_size_a)
     power, power_step = draw.power_picture(image, pixel_size_a=pixel_size_a, size=size)
     region_power, region_step = _region_power(image, phase_map, pixel_size_a)

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from interphase.diffraction.results import PhaseMap
+
 THUMBNAIL_PX = 512
 """Largest side of a picture [pixels]."""
 
@@ -103,6 +105,40 @@ def power_picture(
     low, high = np.percentile(shown[away], (5, 99.9)) if away.any() else (0.0, 1.0)
     scaled = np.clip((shown - low) / max(high - low, 1e-12), 0, 1)
     return np.rint(scaled * 255).astype(np.uint8), step
+
+
+def picture_labels(
+    phase_map: PhaseMap, shape: tuple[int, ...], *, pixel_size_a: float
+) -> np.ndarray:
+    """Return the region of each pixel of a picture: that of the nearest window.
+
+    Parameters
+    ----------
+    phase_map
+        What was found in the image, from windows on a grid.
+    shape
+        Shape (M, N) of the picture.
+    pixel_size_a
+        Sampling of the picture [Å]; its first pixel begins where the image begins.
+
+    Returns
+    -------
+    labels
+        Index of the region + 1, 0 where there is none or no window is near, int16, shape (M, N).
+    """
+    if phase_map.step_a is None or phase_map.labels.size == 0 or phase_map.pixel_size_a is None:
+        return np.zeros(shape, dtype=np.int16)
+    nearest = []
+    # Positions in Å are those of the image's pixel centres, the first of which is at zero.
+    first = 0.5 * (pixel_size_a - phase_map.pixel_size_a)
+    for pixels, windows, origin in zip(
+        shape, phase_map.labels.shape, phase_map.origin_a, strict=True
+    ):
+        position = (first + pixel_size_a * np.arange(pixels) - origin) / phase_map.step_a
+        index = np.rint(position).astype(int)
+        nearest.append(np.where((index >= 0) & (index < windows), index, windows))
+    padded = np.pad(phase_map.labels, ((0, 1), (0, 1)))
+    return padded[np.ix_(*nearest)].astype(np.int16)
 
 
 def crop_about(image: np.ndarray, centre: tuple[float, float], size: int) -> np.ndarray:
