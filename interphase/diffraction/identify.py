@@ -37,6 +37,9 @@ THRESHOLD = 9.0
 USABLE = 0.95
 # Smallest window that can hold a crystallite [Å].
 SMALLEST_WINDOW_A = 20.0
+# Range of lengths that are taken to limit the sharpness of a spot [Å]: smaller crystallites are
+# not seen, and larger ones are bent or distorted by the scan.
+LENGTHS_A = (30.0, 80.0)
 # Standard deviation of half the distance of a pair of spots in a pattern [pixels].
 PATTERN_SIGMA = 0.4
 # Crystals looked for in one pattern.
@@ -164,7 +167,10 @@ def identify_image(
 
     library = _library(keys, round(d_min, 3), options.d_max_a)
     # A spot is as sharp as its crystallite is wide; the area over which it shows tells.
-    lengths = [max(np.sqrt(len(p.windows)) * grid.step * pixel_size_a, 25.0) for p in places]
+    lengths = [
+        float(np.clip(np.sqrt(len(place.windows)) * grid.step * pixel_size_a, *LENGTHS_A))
+        for place in places
+    ]
     evidences = [
         weigh(
             place.k_per_a,

@@ -41,11 +41,11 @@ class Evidence:
     How and on what: ``simulations/single_crystallites``.
     """
 
-    position_sigma: float = 0.45
+    position_sigma: float = 0.25
     """A spot's standard deviation times the length that limits it (window or crystallite)."""
     clutter: float = 0.5
     """Expected number of spots per crystalline place that do not belong to its crystal."""
-    max_detection: float = 0.8
+    max_detection: float = 0.9
     """Probability to see a reflection that is predicted far above the noise: contrast transfer
     and tilt delete the others."""
     unknown_prior: float = 0.1
