@@ -1,0 +1,178 @@
+"""Draw the README's picture, and write what its example prints into it.
+
+Both come from one image of the demonstration session, simulated and identified here::
+
+    python docs/make_figures.py
+"""
+
+import contextlib
+import io
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import matplotlib.patheffects as effects
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+import interphase
+from interphase import plotting
+from interphase.diffraction import PhaseMap
+from interphase.simulation import DEMO_EXPOSURES, DemoTruth, write_demo_session
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+BACKGROUND = "#101418"
+TEXT = "#F2F2F2"
+REST = "#7A828A"
+LEAST_SHOWN = 0.04
+
+
+def example_of(readme: str) -> str:
+    """Return the README's Python example."""
+    found = re.search(r"<!-- example -->\n```python\n(.*?)```", readme, flags=re.DOTALL)
+    if found is None:
+        raise ValueError("README.md has no Python block marked <!-- example -->")
+    return found.group(1)
+
+
+def write_example_output(output: str) -> None:
+    """Put what the example printed under it in the README."""
+    readme = README.read_text(encoding="utf-8")
+    block = f"<!-- example output -->\n```text\n{output}```"
+    pattern = r"<!-- example output -->\n```text\n.*?```"
+    README.write_text(re.sub(pattern, lambda _: block, readme, flags=re.DOTALL), encoding="utf-8")
+
+
+def formula(phase: str) -> str:
+    """Return an identifier with its numbers lowered: Li₂CO₃."""
+    return phase.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+
+
+def labels_per_pixel(phase_map: PhaseMap, shape: tuple[int, int]) -> np.ndarray:
+    """Return the region of the window whose centre is nearest to each pixel, shape (M, N)."""
+    nearest = []
+    for pixels, windows, origin in zip(
+        shape, phase_map.labels.shape, phase_map.origin_a, strict=True
+    ):
+        place_a = np.arange(pixels) * phase_map.pixel_size_a
+        index = np.rint((place_a - origin) / phase_map.step_a)
+        nearest.append(np.clip(index, 0, windows - 1).astype(int))
+    return phase_map.labels[np.ix_(*nearest)]
+
+
+def draw_places(ax: Axes, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -> list[str]:
+    """Outline and number the places found, mark what was put in; return the colours."""
+    pixel = float(phase_map.pixel_size_a or 1)
+    phases = [region.phase for region in phase_map.regions]
+    named = plotting.phase_colours(phase for phase in phases if phase != "unknown")
+    colours = [named.get(phase, "#FFFFFF") for phase in phases]
+    plotting.plot_image(ax, image, pixel_size_a=pixel)
+    labels = labels_per_pixel(phase_map, image.shape)
+    outline = [effects.withStroke(linewidth=3, foreground="black")]
+    for number, colour in enumerate(colours, 1):
+        if not (labels == number).any():
+            continue
+        ax.contour(labels == number, levels=[0.5], colors=[colour], linewidths=1.8)
+        rows, columns = np.nonzero(labels == number)
+        ax.text(
+            columns.mean(),
+            rows.min() - 6,
+            f"{number}",
+            color=colour,
+            fontsize=14,
+            fontweight="bold",
+            ha="center",
+            path_effects=outline,
+        )
+    for crystallite in truth.files[0].crystallites:
+        y, x = (centre / pixel for centre in crystallite.centre_a[:2])
+        ax.plot(x, y, "+", color="white", markersize=9, path_effects=outline)
+        name = formula(crystallite.phase)
+        ax.text(x, y + 30, name, color="white", ha="center", va="center", path_effects=outline)
+    return colours
+
+
+def draw_probabilities(ax: Axes, phase_map: PhaseMap, colours: list[str]) -> None:
+    """Draw what each place may be as a bar of probabilities."""
+    for row, (region, colour) in enumerate(zip(phase_map.regions, colours, strict=True)):
+        left = 0.0
+        ranked = sorted(region.alternatives.items(), key=lambda item: -item[1])
+        shown = [item for item in ranked if item[1] >= LEAST_SHOWN]
+        for place, (phase, probability) in enumerate(shown):
+            ax.barh(
+                row,
+                probability,
+                left=left,
+                height=0.56,
+                color=colour if place == 0 else REST,
+                alpha=1.0 if place == 0 else 0.85 - 0.12 * min(place, 4),
+                edgecolor=BACKGROUND,
+                linewidth=1.5,
+            )
+            word = "none of these" if phase == "unknown" else formula(phase)
+            if probability > 0.03 * len(word):
+                ax.text(
+                    left + probability / 2,
+                    row,
+                    f"{word}  {probability:.0%}" if probability > 0.3 else word,
+                    ha="center",
+                    va="center",
+                    color="black" if place == 0 else TEXT,
+                    fontsize=10,
+                )
+            left += probability
+        spacings = ", ".join(f"{d:.2f}" for d in region.d_spacings_a[:3])
+        zone = " [{} {} {}]".format(*region.zone_axis) if region.zone_axis else ""
+        ax.text(0, row - 0.34, f"{spacings} Å{zone}", color=REST, fontsize=9, va="bottom")
+        ax.text(-0.03, row, f"{row + 1}", color=colour, fontsize=13, fontweight="bold", ha="right")
+    ax.set_xlim(0, 1)
+    ax.set_ylim(len(phase_map.regions) - 0.45, -0.65)
+    ax.set_axis_off()
+
+
+def draw(path: Path, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -> None:
+    """Draw the README's picture."""
+    dose = truth.files[0].dose_e_per_a2
+    figure = Figure(figsize=(12, 4.4), facecolor=BACKGROUND)
+    boxes = ((0.005, 0.02, 0.32, 0.87), (0.335, 0.02, 0.32, 0.87), (0.695, 0.02, 0.295, 0.87))
+    raw, found, bars = (figure.add_axes(box) for box in boxes)
+    plotting.plot_image(raw, image, pixel_size_a=phase_map.pixel_size_a)
+    colours = draw_places(found, image, phase_map, truth)
+    draw_probabilities(bars, phase_map, colours)
+    titles = (f"what the camera saw, {dose:g} e/Å²", "what was found (+ put in)", "what it may be")
+    for box, title in zip(boxes, titles, strict=True):
+        figure.text(box[0] + 0.002, 0.925, title, color=TEXT, fontsize=13)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=120, facecolor=BACKGROUND)
+    # Noise does not compress: a palette halves the file.
+    Image.open(drawn).convert("RGB").quantize(colors=96, method=Image.Quantize.MEDIANCUT).save(
+        path, optimize=True
+    )
+
+
+def main() -> None:
+    """Run the example in an empty folder, keep what it prints, draw what it found."""
+    code = example_of(README.read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, "README.md", "exec"), names)  # noqa: S102 (it is our own README)
+        write_example_output(printed.getvalue())
+        # The same seed gives the same session again, this time with its truth.
+        truth = write_demo_session(Path("again"), exposures=DEMO_EXPOSURES[:1])
+        image = interphase.load(Path("again") / truth.files[0].name).data
+        os.chdir(ROOT)
+    phase_map = names["found"]
+    if not isinstance(phase_map, PhaseMap):
+        raise TypeError("the README's example no longer names its phase map `found`")
+    draw(ROOT / "docs" / "img" / "phases_of_an_image.png", image, phase_map, truth)
+
+
+if __name__ == "__main__":
+    main()
