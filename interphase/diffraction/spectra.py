@@ -50,8 +50,12 @@ class WindowGrid:
 
     @property
     def independent(self) -> float:
-        """Number of windows that share no electrons to speak of."""
-        share = min(1.0, self.step / (self.size / 2))
+        """Number of windows whose greatest powers are independent of each other.
+
+        Windows a quarter of their side apart share most of their electrons, yet what is extreme in
+        one is rarely extreme in the next: only denser windows count for less than one.
+        """
+        share = min(1.0, self.step / (self.size / 4))
         return max(1.0, self.rows * share) * max(1.0, self.columns * share)
 
 
@@ -157,7 +161,8 @@ def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.nd
     mean_log = total / count + LOG_BIAS
     ring = np.rint(freq.k / freq.pixel).astype(int)
     radial = ndimage.median(mean_log, ring, np.arange(ring.max() + 1))
-    radial = radial[ring]
+    # Between the rings, because the rings of contrast transfer may be as narrow.
+    radial = np.interp(freq.k / freq.pixel, np.arange(len(radial)), radial)
     residual = mean_log - radial
     smooth = ndimage.median_filter(residual, size=15, mode="nearest")
     # Scan lines and camera columns make lines along the axes of the spectrum that are one or
