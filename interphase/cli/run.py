@@ -81,7 +81,7 @@ def run(
         screen.print(table)
         screen.print()
         screen.print(literal(session_sentence(result.files)), style="bold")
-        kept = len(result.files) - result.measured
+        kept = sum(1 for file in result.files if file.key) - result.measured
         screen.print(f"{result.measured} measured, {kept} kept from before.")
         screen.print(f"Report: {literal(report)}", soft_wrap=True)
     return OK if result.assessed else NOT_ASSESSED

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
-from interphase.diffraction.results import Region
+from interphase.diffraction.results import UNKNOWN, Region
 from interphase.plotting import phase_colours
 from interphase.report import svg
 from interphase.report.words import instant, number, phase_name, probability, spacings, with_names
@@ -149,7 +149,8 @@ def page_values(result: SessionResult) -> dict[str, Any]:
     """Return all that the template shows."""
     measurements = [r for r in result.files if not _is_aside(r)]
     tallies = tally_phases(result.files)
-    colours = phase_colours(tally.phase for tally in tallies)
+    # White is for outlines on an image; here the same phase also stands on white paper.
+    colours = phase_colours(tally.phase for tally in tallies) | {UNKNOWN: "#AEB6BF"}
     budget = picture_budget(len(measurements))
     times = [
         r.acquisition.time.replace(tzinfo=None)
@@ -410,7 +411,7 @@ def figures(
                     svg.spectrum(
                         pictures.energy_ev,
                         pictures.counts,
-                        axis="energy loss (eV)" if in_ev else "channel",
+                        axis=_energy_axis(result) if in_ev else "channel",
                     )
                 ),
                 "caption": "Sum of all spectra, as recorded." if many else "As recorded.",
@@ -431,6 +432,11 @@ def _figure(
         "width": picture.shape[1],
         "height": picture.shape[0],
     }
+
+
+def _energy_axis(result: FileResult) -> str:
+    xray = result.acquisition is not None and result.acquisition.detector == "X-ray"
+    return "energy (eV)" if xray else "energy loss (eV)"
 
 
 def _half_step(result: FileResult, pictures: Pictures) -> float:

@@ -1,7 +1,9 @@
 """Measure one file by its kind. Runs in a process of its own."""
 
+import logging
 import pickle
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -17,6 +19,8 @@ from interphase.diffraction.results import PhaseMap
 from interphase.errors import InterphaseError
 from interphase.session import pictures as draw
 from interphase.session.records import FileResult, Pictures, SpectrumSummary
+
+log = logging.getLogger(__name__)
 
 REGION_PICTURES = 6
 """Regions whose own power spectrum is kept for the report."""
@@ -81,7 +85,16 @@ def _measure(task: Task) -> tuple[FileResult, Pictures | None]:
         acquisition=acquisition,
         warnings=acquisition.warnings,
     )
-    return MEASURES[acquisition.kind](result, loaded.signal, task)
+    try:
+        return MEASURES[acquisition.kind](result, loaded.signal, task)
+    except (InterphaseError, MemoryError):
+        raise
+    except Exception as error:  # a fault of ours: what was read of the exposure still counts
+        log.debug("%s", traceback.format_exc())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        sentence = f"{result.file} was read but could not be measured: {reason}."
+        failed = replace(result, assessment=Assessment.FAILED, sentence=sentence, final=False)
+        return failed, None
 
 
 def _array(signal: Any) -> np.ndarray:
@@ -185,6 +198,8 @@ def _measure_scan_4d(
     mean = data.mean(axis=tuple(range(data.ndim - 2)))
     pattern = np.asarray(mean.compute() if hasattr(mean, "compute") else mean)
     result, pictures = _identify_pattern(result, pattern, task)
+    if not result.assessment.answered:
+        return result, pictures
     positions = " × ".join(str(n) for n in data.shape[:-2])
     note = f"This is the mean pattern of {positions} positions; where a phase lies was not mapped."
     return replace(result, sentence=f"{result.sentence} {note}"), pictures
@@ -201,9 +216,7 @@ def _identify_pattern(
     factor = draw.binning(pattern.shape)
     binned = draw.bin_image(pattern, factor)
     step = acquisition.reciprocal_pixel_size_per_a
-    # Patterns span decades: their logarithm above the darkest pixels is what the eye can read.
-    low = np.percentile(binned, 5)
-    thumbnail = draw.grey(np.log1p(np.maximum(binned - low, 0)), percentiles=(1, 99.8))
+    thumbnail = draw.grey_pattern(binned)
     if step is None:
         sentence = _missing(
             acquisition, "reciprocal_pixel_size_per_a", "sampling of the pattern", result.file

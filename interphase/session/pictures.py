@@ -47,6 +47,27 @@ def grey(image: np.ndarray, *, percentiles: tuple[float, float] = (0.5, 99.5)) -
     return np.asarray(np.rint(np.clip(scaled, 0, 1) * 255), dtype=np.uint8)
 
 
+def grey_pattern(pattern: np.ndarray) -> np.ndarray:
+    """Return a diffraction pattern as uint8: the logarithm of what exceeds its background.
+
+    Patterns span decades, and one at low dose is zero almost everywhere: black is the median of
+    all pixels, white the brightest of those above it, three in a hundred.
+
+    Parameters
+    ----------
+    pattern
+        Counts, ndarray of shape (M, N).
+    """
+    finite = np.nan_to_num(pattern, nan=0.0, posinf=0.0, neginf=0.0)
+    above = np.maximum(finite - np.median(finite), 0)
+    bright = above[above > 0]
+    if bright.size == 0:
+        return np.zeros(pattern.shape, dtype=np.uint8)
+    shown = np.log1p(above / np.median(bright))
+    white = np.percentile(shown[above > 0], 97)
+    return np.asarray(np.rint(np.clip(shown / white, 0, 1) * 255), dtype=np.uint8)
+
+
 def mean_power(image: np.ndarray, size: int) -> np.ndarray:
     """Return the mean power of half-overlapping Hann windows.
 

@@ -188,7 +188,8 @@ def session_sentence(files: Sequence[FileResult]) -> str:
     if unsure:
         names = listed([t.phase for t in unsure])
         sentences.append(f"{names} {_is(len(unsure))} possible but not certain.")
-    if any(t.phase == UNKNOWN for t in tallies):
+    places = [region for r in files if r.phase_map for region in r.phase_map.regions]
+    if any(region.assessment is Assessment.UNKNOWN_PHASE for region in places):
         sentences.append("Some regions are crystalline but none of the candidates.")
     bad = [r for r in files if not file_is_well(r)]
     if bad:

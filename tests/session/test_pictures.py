@@ -9,6 +9,7 @@ from interphase.session.pictures import (
     crop_about,
     decimate,
     grey,
+    grey_pattern,
     mean_power,
     picture_labels,
     power_picture,
@@ -32,6 +33,17 @@ def test_a_picture_is_never_larger_than_told(side: int) -> None:
 def test_what_is_not_finite_is_shown_as_black_or_white() -> None:
     shown = grey(np.array([[0.0, 1.0, np.nan, np.inf, -np.inf]]), percentiles=(0, 100))
     assert shown.tolist() == [[0, 255, 0, 255, 0]]
+
+
+def test_a_sparse_pattern_shows_single_electrons_and_an_empty_one_is_black() -> None:
+    pattern = np.zeros((100, 100))
+    pattern[::10, ::10] = 1.0
+    pattern[50:52, 50:52] = 3000.0
+    shown = grey_pattern(pattern)
+    assert shown[50, 50] == 255
+    assert 20 < shown[10, 10] < 255
+    assert shown[5, 5] == 0
+    assert not grey_pattern(np.zeros((4, 4))).any()
 
 
 def test_the_mean_power_of_a_fringe_peaks_at_its_frequency_with_the_power_of_the_window() -> None:

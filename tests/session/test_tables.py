@@ -140,6 +140,11 @@ def test_doses_are_listed_in_time_and_the_unknown_stays_unknown() -> None:
             "No phase was identified with confidence in 1 image or pattern. Li2O is possible but "
             "not certain. 1 file could not be assessed.",
         ),
+        (
+            [image("a.mrc", region("unknown", 0.99, Assessment.UNKNOWN_PHASE))],
+            "No phase was identified with confidence in 1 image or pattern. Some regions are "
+            "crystalline but none of the candidates.",
+        ),
     ],
 )
 def test_the_session_is_summed_up_in_words(files: list[FileResult], expected: str) -> None:
