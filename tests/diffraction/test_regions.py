@@ -1,0 +1,140 @@
+"""From spots of windows to places."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interphase.diffraction.regions import _on_lattice, find_places, noise_probability
+from interphase.diffraction.spectra import WindowGrid, frequencies
+from interphase.diffraction.spots import SpotTable
+
+GRID = WindowGrid(size=100, step=25, rows=12, columns=16)
+FREQ = frequencies(100, pixel_size_a=0.5, k_min=1 / 6, k_max=1 / 1.2)
+FIRST = np.array([[0.3, 0.1], [-0.1, 0.3], [0.2, 0.4]])
+SECOND = np.array([[0.25, 0.33], [0.41, -0.2]])
+
+
+def table(*crystals, jitter: float = 0.0, rng=None) -> SpotTable:
+    """Return spots of crystals, each (positions, rows, columns, strength)."""
+    window, k, strength = [], [], []
+    for positions, rows, columns, power in crystals:
+        for row in rows:
+            for column in columns:
+                for n, position in enumerate(positions):
+                    window.append(row * GRID.columns + column)
+                    k.append(position + (rng.normal(0, jitter, 2) if rng else 0))
+                    strength.append(power / (n + 1))
+    return SpotTable(
+        window=np.array(window, dtype=int), k_per_a=np.array(k), strength=np.array(strength)
+    )
+
+
+def test_one_spot_has_the_closed_form():
+    p = noise_probability(
+        np.array([3]), np.array([15.0]), n_windows=5, frequencies=1000.0, places=4.0
+    )
+    assert p[3] == pytest.approx(-np.expm1(-3 * 4 * 1000 * np.exp(-15)))
+    assert p[[0, 1, 2, 4]].tolist() == [1.0] * 4
+
+
+def test_three_weak_spots_together_are_rarer_than_one():
+    strength = np.full(3, 12.0)
+
+    def p(number):
+        return noise_probability(
+            np.zeros(number, int), strength[:number], n_windows=1, frequencies=1e3, places=10
+        )[0]
+
+    assert p(3) < p(2) < p(1)
+    assert p(3) == pytest.approx(30 * (1e3 * np.exp(-12)) ** 3 / 6, rel=1e-3)
+
+
+def test_noise_makes_a_place_at_most_as_often_as_stated(rng):
+    frequencies_searched, windows, trials, alpha = 400, 10, 4000, 0.1
+    count = rng.poisson(frequencies_searched * np.exp(-3.0), (trials, windows))
+    alarms = 0
+    for row in count:
+        window = np.repeat(np.arange(windows), row)
+        strength = 3 + rng.exponential(size=len(window))
+        p = noise_probability(
+            window, strength, n_windows=windows, frequencies=frequencies_searched, places=windows
+        )
+        alarms += p.min() <= alpha
+    error = 3 * np.sqrt(alpha / trials)
+    # Three numbers of spots are tried, and paid for; the answer is not more cautious than that.
+    assert alpha / 3 - error < alarms / trials < alpha + error
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    strength=st.lists(st.floats(9, 40), min_size=1, max_size=12),
+    more=st.floats(0.01, 5),
+    seed=st.integers(0, 99),
+)
+def test_stronger_spots_and_fewer_places_are_less_probable_by_chance(strength, more, seed):
+    z = np.array(strength)
+    window = np.random.default_rng(seed).integers(0, 4, len(z))
+
+    def p(z, places):
+        return noise_probability(window, z, n_windows=4, frequencies=500.0, places=places)
+
+    assert (p(z + more, 4.0) <= p(z, 4.0)).all()
+    assert (p(z, 2.0) <= p(z, 4.0)).all()
+    order = np.random.default_rng(seed + 1).permutation(len(z))
+    shuffled = noise_probability(window[order], z[order], n_windows=4, frequencies=500.0, places=4)
+    assert shuffled == pytest.approx(p(z, 4.0))
+
+
+def test_a_crystal_is_one_place_where_it_is(rng):
+    spots = table((FIRST, range(3, 6), range(4, 9), 60.0), jitter=0.001, rng=rng)
+    (place,) = find_places(spots, GRID, FREQ, false_alarm=0.01)
+    assert place.p_value < 1e-6
+    assert place.centre == pytest.approx((4, 6))
+    rows, columns = np.divmod(place.windows, GRID.columns)
+    assert sorted(set(rows)) == [3, 4, 5]
+    assert sorted(set(columns)) == [4, 5, 6, 7, 8]
+    assert place.k_per_a == pytest.approx(FIRST, abs=0.002)
+    assert place.strength == pytest.approx([60, 30, 20])
+
+
+def test_friedel_mates_are_the_same_spot():
+    spots = table((FIRST, [3], [4], 60.0), (-FIRST, [3], [5], 50.0))
+    (place,) = find_places(spots, GRID, FREQ, false_alarm=0.01)
+    assert place.k_per_a == pytest.approx(FIRST)
+    assert len(place.windows) == 2
+
+
+def test_two_crystals_apart_are_two_places():
+    spots = table((FIRST, [2, 3], [2, 3], 60.0), (SECOND, [8, 9], [10, 11], 40.0))
+    first, second = find_places(spots, GRID, FREQ, false_alarm=0.01)
+    assert first.centre == pytest.approx((2.5, 2.5))
+    assert second.centre == pytest.approx((8.5, 10.5))
+    assert not set(first.windows) & set(second.windows)
+
+
+def test_two_crystals_side_by_side_keep_their_own_spots():
+    spots = table((FIRST, [2, 3], [2, 3, 4], 60.0), (SECOND, [2, 3], [5, 6, 7], 40.0))
+    places = find_places(spots, GRID, FREQ, false_alarm=0.01)
+    assert [len(p.k_per_a) for p in places] == [3, 2]
+    assert places[1].k_per_a == pytest.approx(SECOND)
+
+
+def test_weak_spots_are_no_place():
+    spots = table((FIRST[:1], [2], [2], 12.0))
+    assert find_places(spots, GRID, FREQ, false_alarm=0.01) == []
+
+
+def test_no_spots_are_no_place():
+    empty = SpotTable(window=np.zeros(0, int), k_per_a=np.zeros((0, 2)), strength=np.zeros(0))
+    assert find_places(empty, GRID, FREQ, false_alarm=0.01) == []
+
+
+def test_multiples_and_sums_of_two_spots_are_on_their_lattice():
+    a, b = np.array([0.3, 0.1]), np.array([-0.1, 0.3])
+    inside = np.array([a, 2 * a, a + b, a - 2 * b, -b])
+    outside = np.array([1.5 * a, a + 0.4 * b, 5 * a])
+    assert _on_lattice(inside, np.array([a, b]), 0.03).all()
+    assert not _on_lattice(outside, np.array([a, b]), 0.03).any()
+    in_line = _on_lattice(np.array([2 * a, b, a + b]), np.array([a]), 0.03)
+    assert in_line.tolist() == [True, False, False]
