@@ -73,15 +73,20 @@ def draw_places(ax: Axes, image: np.ndarray, phase_map: PhaseMap, truth: DemoTru
     plotting.plot_image(ax, image, pixel_size_a=pixel)
     labels = labels_per_pixel(phase_map, image.shape)
     outline = [effects.withStroke(linewidth=3, foreground="black")]
-    for number, colour in enumerate(colours, 1):
-        if not (labels == number).any():
-            continue
+    seen = {n: [n] for n in range(1, len(colours) + 1) if (labels == n).any()}
+    for number, region in enumerate(phase_map.regions, 1):
+        # A second crystal in the same windows has no outline of its own.
+        y, x = (round(centre / pixel) for centre in region.centre_a or (0, 0))
+        if number not in seen and labels[y, x]:
+            seen[int(labels[y, x])].append(number)
+    for number, listed in seen.items():
+        colour = colours[number - 1]
         ax.contour(labels == number, levels=[0.5], colors=[colour], linewidths=1.8)
         rows, columns = np.nonzero(labels == number)
         ax.text(
             columns.mean(),
             rows.min() - 6,
-            f"{number}",
+            ", ".join(str(n) for n in listed),
             color=colour,
             fontsize=14,
             fontweight="bold",

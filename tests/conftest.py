@@ -1,9 +1,13 @@
 """Fixtures that every room's tests share."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Programs that tests start import the installed package, too, and not the folder they start in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 
 @pytest.fixture(scope="session")

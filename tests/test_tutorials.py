@@ -1,0 +1,38 @@
+"""Every tutorial runs from its first cell to its last, in an empty folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TUTORIALS = sorted((Path(__file__).resolve().parents[1] / "tutorials").glob("*.ipynb"))
+
+
+def execute(path: Path, folder: Path) -> Any:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    return client.execute()
+
+
+def printed_by(notebook: Any) -> str:
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    return "".join(out["text"] for out in outputs if out.get("name") == "stdout")
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_runs_and_shows_what_its_words_say(path: Path, tmp_path: Path) -> None:
+    notebook = execute(path, tmp_path)
+    said = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert [out["text"] for out in said if out.get("name") == "stderr"] == []
+    if path.stem != "a_first_session":
+        return
+    printed = printed_by(notebook)
+    assert "LiH is 1.4% larger than LiF" in printed
+    assert "Li2O in 1" in printed
+    assert "no_periodicity" in printed
+    assert (tmp_path / "first-session-results" / "report.html").stat().st_size > 10_000
