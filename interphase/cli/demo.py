@@ -22,7 +22,7 @@ def demo(
     from interphase.session.records import FileResult
     from interphase.simulation import write_demo_session
 
-    session = out / "session"
+    session = out / "simulated-session"
     if session.exists() and not (session / "truth.json").is_file():
         raise ParameterError(
             f"{session} exists and is no demo session: give another folder with --out"
