@@ -16,6 +16,7 @@ import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from PIL import Image
 
 import interphase
@@ -52,45 +53,31 @@ def formula(phase: str) -> str:
     return phase.translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def labels_per_pixel(phase_map: PhaseMap, shape: tuple[int, int]) -> np.ndarray:
-    """Return the region of the window whose centre is nearest to each pixel, shape (M, N)."""
-    nearest = []
-    for pixels, windows, origin in zip(
-        shape, phase_map.labels.shape, phase_map.origin_a, strict=True
-    ):
-        place_a = np.arange(pixels) * phase_map.pixel_size_a
-        index = np.rint((place_a - origin) / phase_map.step_a)
-        nearest.append(np.clip(index, 0, windows - 1).astype(int))
-    return phase_map.labels[np.ix_(*nearest)]
-
-
 def draw_places(ax: Axes, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -> list[str]:
-    """Outline and number the places found, mark what was put in; return the colours."""
+    """Circle and number the places found, mark what was put in; return the colours."""
     pixel = float(phase_map.pixel_size_a or 1)
     phases = [region.phase for region in phase_map.regions]
     named = plotting.phase_colours(phase for phase in phases if phase != "unknown")
     colours = [named.get(phase, "#FFFFFF") for phase in phases]
     plotting.plot_image(ax, image, pixel_size_a=pixel)
-    labels = labels_per_pixel(phase_map, image.shape)
     outline = [effects.withStroke(linewidth=3, foreground="black")]
-    seen = {n: [n] for n in range(1, len(colours) + 1) if (labels == n).any()}
-    for number, region in enumerate(phase_map.regions, 1):
-        # A second crystal in the same windows has no outline of its own.
-        y, x = (round(centre / pixel) for centre in region.centre_a or (0, 0))
-        if number not in seen and labels[y, x]:
-            seen[int(labels[y, x])].append(number)
-    for number, listed in seen.items():
-        colour = colours[number - 1]
-        ax.contour(labels == number, levels=[0.5], colors=[colour], linewidths=1.8)
-        rows, columns = np.nonzero(labels == number)
+    for number, (region, colour) in enumerate(zip(phase_map.regions, colours, strict=True), 1):
+        if region.centre_a is None or region.area_a2 is None:
+            continue
+        y, x = np.array(region.centre_a) / pixel
+        radius = np.sqrt(region.area_a2 / np.pi) / pixel
+        ax.add_patch(Circle((x, y), radius, fill=False, color=colour, linewidth=2))
+        # Numbers of places that lie on each other are written side by side.
+        angle = np.radians(-90 + 60 * ((number + 1) % 3 - 1))
         ax.text(
-            columns.mean(),
-            rows.min() - 6,
-            ", ".join(str(n) for n in listed),
+            x + (radius + 14) * np.cos(angle),
+            y + (radius + 14) * np.sin(angle),
+            f"{number}",
             color=colour,
             fontsize=14,
             fontweight="bold",
             ha="center",
+            va="center",
             path_effects=outline,
         )
     for crystallite in truth.files[0].crystallites:
