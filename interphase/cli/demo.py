@@ -63,11 +63,13 @@ def demo(
 
     from rich.table import Table
 
+    from interphase.report.words import probability
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("file", "kind", "dose (e/Å²)", "put in", "found"):
         table.add_column(column, overflow="fold")
     for file, measured, best in rows:
-        names = ", ".join(f"{phase} {value:.0%}" for phase, value in best.items())
+        names = ", ".join(f"{phase} {probability(value)}" for phase, value in best.items())
         table.add_row(
             file.name,
             file.kind,

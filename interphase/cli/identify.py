@@ -70,6 +70,8 @@ def identify(
 def _print(screen: "Console", result: "FileResult") -> None:
     from rich.table import Table
 
+    from interphase.report.words import probability
+
     screen.print(f"[bold]{literal(result.file)}[/]  {styled(result.assessment)}")
     screen.print(f"  {literal(result.sentence)}")
     for warning in result.warnings:
@@ -81,18 +83,18 @@ def _print(screen: "Console", result: "FileResult") -> None:
             table.add_column(column)
         for region in regions:
             others = [
-                f"{phase} {value:.0%}"
+                f"{phase} {probability(value)}"
                 for phase, value in sorted(region.alternatives.items(), key=lambda item: -item[1])
                 if phase != region.phase and value >= 0.01
             ]
             table.add_row(
                 literal(region.phase),
-                f"{region.probability:.0%}",
+                probability(region.probability),
                 ", ".join(others[:3]),
                 "{:.0f}, {:.0f}".format(*region.centre_a) if region.centre_a else "",
                 ", ".join(f"{d:.2f}" for d in region.d_spacings_a[:4]),
                 "\\[{} {} {}]".format(*region.zone_axis) if region.zone_axis else "",
-                f"{region.p_value:.1g}",
+                f"{region.p_value:.1g}" if region.p_value else "< 1e-300",
             )
         screen.print(table)
     screen.print()
