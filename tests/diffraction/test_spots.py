@@ -60,7 +60,7 @@ def test_a_square_ring_leaves_out_its_inside(inner, outer, number):
 @settings(max_examples=25, deadline=None)
 @given(
     k=st.floats(0.2, 0.78),
-    angle=st.floats(-np.pi / 2, np.pi / 2),
+    angle=st.one_of(st.floats(-1.4, -0.15), st.floats(0.15, 1.4)),
     phase=st.floats(0, 2 * np.pi),
     seed=st.integers(0, 99),
 )
