@@ -14,7 +14,7 @@ class InterphaseError(Exception):
 
 
 class FileReadError(InterphaseError):
-    """A file cannot be read: it is truncated, corrupt, of an unknown kind, or lacks its companion."""
+    """A file cannot be read: truncated, corrupt, of an unknown kind, or without its companion."""
 
 
 class MissingValueError(InterphaseError):

@@ -29,7 +29,7 @@ from interphase.diffraction.spectra import (
 from interphase.diffraction.spots import SpotTable, find_spots
 from interphase.diffraction.templates import Templates, make_templates
 from interphase.errors import ParameterError
-from interphase.phases import Phase
+from interphase.phases import Contrast, Phase
 
 # Power over the floor from which on a maximum is listed as a spot.
 THRESHOLD = 9.0
@@ -127,7 +127,9 @@ def identify_image(
     k_max = min(USABLE / (2 * pixel_size_a), 1 / options.d_min_a)
     d_min = 1 / k_max
     keys = tuple(_PhaseKey(phase) for phase in candidates)
-    templates = [_templates(key, round(d_min, 3), options.d_max_a) for key in keys]
+    templates = [
+        _templates(key, round(d_min, 3), options.d_max_a, options.contrast) for key in keys
+    ]
     out_of_reach = [t.phase for t in templates if len(t.weight) == 0]
     if len(out_of_reach) == len(templates):
         return without(
@@ -165,7 +167,7 @@ def identify_image(
         )
         return _with_warnings(result, warnings)
 
-    library = _library(keys, round(d_min, 3), options.d_max_a)
+    library = _library(keys, round(d_min, 3), options.d_max_a, options.contrast)
     # A spot is as sharp as its crystallite is wide; the area over which it shows tells.
     lengths = [
         float(np.clip(np.sqrt(len(place.windows)) * grid.step * pixel_size_a, *LENGTHS_A))
@@ -315,7 +317,7 @@ def identify_pattern(
             f"(false alarms in {100 * options.false_alarm:g} % of patterns).",
         )
     keys = tuple(_PhaseKey(phase) for phase in candidates)
-    library = _library(keys, options.d_min_a, options.d_max_a)
+    library = _library(keys, options.d_min_a, options.d_max_a, options.contrast)
     k_range = (r_min * sampling, r_max * sampling)
     k = found.offset * sampling
     strength = THRESHOLD * found.height / LEAST_HEIGHT
@@ -435,13 +437,15 @@ class _PhaseKey:
 
 
 @lru_cache(maxsize=256)
-def _templates(key: _PhaseKey, d_min: float, d_max: float) -> Templates:
-    return make_templates(key.phase, d_min_a=d_min, d_max_a=d_max)
+def _templates(key: _PhaseKey, d_min: float, d_max: float, contrast: Contrast) -> Templates:
+    return make_templates(key.phase, d_min_a=d_min, d_max_a=d_max, contrast=contrast)
 
 
 @lru_cache(maxsize=4)
-def _library(keys: tuple[_PhaseKey, ...], d_min: float, d_max: float) -> Library:
-    templates = [_templates(key, d_min, d_max) for key in keys]
+def _library(
+    keys: tuple[_PhaseKey, ...], d_min: float, d_max: float, contrast: Contrast
+) -> Library:
+    templates = [_templates(key, d_min, d_max, contrast) for key in keys]
     return Library.from_templates([t for t in templates if len(t.weight)])
 
 

@@ -39,6 +39,12 @@ WEAK_PAIR = 1e-3
 # Orientations whose evidence is below the best of their phase by more than this (logarithm) add
 # nothing.
 NEGLIGIBLE = 9.0
+# Factor by which a reflection's strength commonly differs from its kinematic intensity.
+STRENGTH_SPREAD = 3.0
+# Expected fall of the logarithm of strength with k² [Å²].
+FALL_SPREAD = 8.0
+# Range of the logarithm of the strengths of clutter.
+STRENGTH_RANGE = 4.0
 # Width of the bins of the index of pairs [1/Å].
 BIN = 0.01
 
@@ -223,7 +229,9 @@ def weigh(
 
     table = np.zeros((len(library.phases), len(SCALE_GRID)))
     _add_singles(table, spots, library, odds, background, sigma_per_a)
-    best = _add_orientations(table, spots, library, odds, background, sigma_per_a, anisotropy)
+    best = _add_orientations(
+        table, spots, strength, library, odds, background, sigma_per_a, anisotropy
+    )
     unknown = _unknown_lattice(
         spots,
         sigma=sigma_per_a,
@@ -327,6 +335,7 @@ def _pairs_of_length(library: Library, first: float, second: float, sigma: float
 def _add_orientations(
     table: np.ndarray,
     spots: np.ndarray,
+    strength: np.ndarray,
     library: Library,
     odds: np.ndarray,
     background: np.ndarray,
@@ -342,17 +351,18 @@ def _add_orientations(
     g = np.where(mirror[:, None], g.conj(), g) * rotation[:, None]
     measured, nearest, matched = _assign(g, library.share[template] > 0, spots, sigma)
     prior = background[template] + np.log(library.weight[template])
-    rough = prior + _rough_evidence(g, measured, matched, odds[template], sigma, anisotropy)
+    odds = odds[template] + _strength_odds(
+        strength[nearest] / strength[0], library.share[template], abs(g), matched
+    )
+    rough = prior + _rough_evidence(g, measured, matched, odds, sigma, anisotropy)
     phase = library.phase[template]
     greatest = np.full(len(library.phases), -np.inf)
     np.maximum.at(greatest, phase, rough)
     kept = (matched.sum(axis=1) >= 2) & (rough > greatest[phase] - NEGLIGIBLE)
-    template, phase, g, measured, nearest, matched, prior = (
-        x[kept] for x in (template, phase, g, measured, nearest, matched, prior)
+    template, phase, g, measured, nearest, matched, prior, odds = (
+        x[kept] for x in (template, phase, g, measured, nearest, matched, prior, odds)
     )
-    log_weight, centre, width, matched = _fit(
-        g, measured, matched, odds[template], sigma, anisotropy
-    )
+    log_weight, centre, width, matched = _fit(g, measured, matched, odds, sigma, anisotropy)
     count = matched.sum(axis=1)
     # Every pair among the matched spots led to this orientation once; and of the two mirror
     # images one is meant.
@@ -384,6 +394,32 @@ def _add_orientations(
             )
         )
     return tuple(best)
+
+
+def _strength_odds(
+    measured: np.ndarray, predicted: np.ndarray, k: np.ndarray, matched: np.ndarray
+) -> np.ndarray:
+    """Return the logarithm of how much better relative strengths fit a reflection than clutter.
+
+    The transfer of the microscope falls with k as ``exp(-b k²)`` with b to be found for each
+    orientation. About that, contrast transfer, tilt and dynamical scattering spread the ratio
+    of measured to predicted by a factor of `STRENGTH_SPREAD`, and one time in ten by anything;
+    clutter has any strength. All arrays have the shape (H, J).
+    """
+    sigma = np.log(STRENGTH_SPREAD)
+    off = np.log(measured / np.maximum(predicted, 1e-6))
+    square = np.where(matched, k**2, 0)
+    count = np.maximum(matched.sum(axis=1, keepdims=True), 1)
+    mean_off = (off * matched).sum(axis=1, keepdims=True) / count
+    mean_square = square.sum(axis=1, keepdims=True) / count
+    from_mean = np.where(matched, k**2 - mean_square, 0)
+    # A prior keeps two spots from setting any fall.
+    fall = -(from_mean * (off - mean_off)).sum(axis=1, keepdims=True) / (
+        (from_mean**2).sum(axis=1, keepdims=True) + (sigma / FALL_SPREAD) ** 2
+    )
+    off = off - mean_off + np.clip(fall, 0, None) * (k**2 - mean_square)
+    regular = np.exp(-0.5 * (off / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+    return np.asarray(np.log(0.9 * regular * STRENGTH_RANGE + 0.1))
 
 
 def _rough_evidence(

@@ -14,9 +14,11 @@ from interphase.diffraction.spots import SpotTable
 
 # Spots of neighbouring windows within this many frequency pixels are the same reflection.
 SAME = 1.8
-# Spots weaker than this share of the strongest of their window are side lobes of the Hann window
-# (1/1400 of a sharp spot, more of a distorted one) and no crystal's own.
-SIDE_LOBE = 1 / 100
+# Spots weaker than this share of the strongest of their window are its side lobes (1/1400 for a
+# sharp spot under a Hann window, more for a distorted one).
+SIDE_LOBE = 1 / 400
+# Weaker than this they may belong to the crystal of the strongest, but start no place of their own.
+DEPENDENT = 1 / 50
 # More places than this are not looked for; an image full of crystals has fewer.
 MAX_PLACES = 2000
 # A place is drawn over the windows in which it has this share of its greatest strength.
@@ -89,13 +91,14 @@ def find_places(
     n_searched = float(freq.searched.sum())
     strongest = np.zeros(n_windows)
     np.maximum.at(strongest, spots.window, spots.strength)
-    free = spots.strength > SIDE_LOBE * strongest[spots.window]
+    share = spots.strength / strongest[spots.window]
+    free = share > SIDE_LOBE
     reach = SAME * freq.pixel
     places: list[Place] = []
     while len(places) < MAX_PLACES:
         p_value = noise_probability(
-            spots.window[free],
-            spots.strength[free],
+            spots.window[free & (share > DEPENDENT)],
+            spots.strength[free & (share > DEPENDENT)],
             n_windows=n_windows,
             frequencies=n_searched,
             places=grid.independent,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from interphase.errors import PhaseError
-from interphase.phases import Phase, point_group_rotations, reflections
+from interphase.phases import Contrast, Phase, point_group_rotations, reflections
 
 # Reflections per template; the strongest are kept, one of each Friedel pair.
 MAX_REFLECTIONS = 16
@@ -49,6 +49,7 @@ def make_templates(
     *,
     d_min_a: float,
     d_max_a: float,
+    contrast: Contrast = Contrast.ELECTRON,
     wavelength_a: float = 0.0,
     thickness_a: float = 40.0,
     spacing_deg: float = 3.0,
@@ -61,6 +62,8 @@ def make_templates(
         The candidate.
     d_min_a, d_max_a
         Range of spacings that the data can show [Å].
+    contrast
+        What makes an atom bright.
     wavelength_a
         Electron wavelength [Å]; 0 is a flat Ewald sphere, which is right to the width of the
         spots of a few nanometres at 80 keV and above.
@@ -76,7 +79,7 @@ def make_templates(
     the Gaussian that falls to one half where the shape factor of a sphere of diameter t does.
     """
     try:
-        table = reflections(phase, d_min_a=d_min_a)
+        table = reflections(phase, d_min_a=d_min_a, contrast=contrast)
     except PhaseError:
         return _nothing(phase.identifier)
     seen = table.d_a <= d_max_a
@@ -96,6 +99,11 @@ def make_templates(
     # Both Friedel mates are in the table; of each pair the one in the upper half plane is kept.
     upper = (flat[..., 0] > 0) | ((flat[..., 0] == 0) & (flat[..., 1] > 0))
     visible = np.where(upper, visible, 0)
+    # Every template has the same number of places, so that phases can be joined.
+    empty = max(0, MAX_REFLECTIONS - visible.shape[1])
+    visible = np.pad(visible, ((0, 0), (0, empty)))
+    flat = np.pad(flat, ((0, 0), (0, empty), (0, 0)))
+    hkl = np.pad(hkl, ((0, empty), (0, 0)))
     order = np.argsort(-visible, axis=1, kind="stable")[:, :MAX_REFLECTIONS]
     visible = np.take_along_axis(visible, order, axis=1)
     share = visible / np.maximum(visible[:, :1], np.finfo(float).tiny)

@@ -17,6 +17,7 @@ from interphase.phases.ambiguity import (
 )
 from interphase.phases.cif import phase_from_cif
 from interphase.phases.kinematics import (
+    Contrast,
     Families,
     Reflections,
     families,
@@ -32,6 +33,7 @@ __all__ = [
     "AmbiguousPair",
     "CoincidentSpacing",
     "Contraction",
+    "Contrast",
     "Families",
     "Phase",
     "Reflections",

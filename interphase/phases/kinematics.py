@@ -1,17 +1,27 @@
 """Where a phase diffracts, and how strongly an electron wave is diffracted there."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
 from interphase.errors import ParameterError, PhaseError
-from interphase.phases.elements import scattering_factor
+from interphase.phases.elements import annular_dark_field_factor, scattering_factor
 from interphase.phases.table import Phase
 
 _FORBIDDEN = 1e-9
 """|F|² below this share of all atoms scattering in step counts as extinct."""
 _CHUNK = 4_000_000
 _MOST_REFLECTIONS = 2_000_000
+
+
+class Contrast(StrEnum):
+    """What makes an atom bright."""
+
+    ELECTRON = "electron"
+    """Elastic scattering of a plane wave: TEM images and diffraction patterns."""
+    DARK_FIELD = "dark field"
+    """Incoherent annular dark field: scanned images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +42,13 @@ class Reflections:
     """`intensity` over the strongest of the set, shape (R,)."""
 
 
-def reflections(phase: Phase, *, d_min_a: float, relative_min: float = 0.0) -> Reflections:
+def reflections(
+    phase: Phase,
+    *,
+    d_min_a: float,
+    relative_min: float = 0.0,
+    contrast: Contrast = Contrast.ELECTRON,
+) -> Reflections:
     r"""Return every reflection of a phase down to a spacing, with kinematic electron intensity.
 
     Intensities are those of a thin crystal of neutral atoms at rest; in a real crystallite
@@ -47,6 +63,9 @@ def reflections(phase: Phase, *, d_min_a: float, relative_min: float = 0.0) -> R
         Shortest spacing [Å].
     relative_min
         Leave out reflections weaker than this share of the strongest.
+    contrast
+        What makes an atom bright; the Fourier components of a scanned image are not those of
+        a diffraction pattern.
 
     Returns
     -------
@@ -77,7 +96,7 @@ def reflections(phase: Phase, *, d_min_a: float, relative_min: float = 0.0) -> R
     half = _half_space(phase, d_min_a)
     g = half @ phase.reciprocal_vectors
     length = np.linalg.norm(g, axis=1)
-    factor, all_in_step = structure_factors(phase, half)
+    factor, all_in_step = structure_factors(phase, half, contrast=contrast)
     intensity = np.abs(factor) ** 2
     allowed = intensity > _FORBIDDEN * all_in_step**2
     half, g, length, intensity = half[allowed], g[allowed], length[allowed], intensity[allowed]
@@ -167,7 +186,9 @@ def families(spots: Reflections, *, merge_rings: bool = False) -> Families:
     )
 
 
-def structure_factors(phase: Phase, hkl: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def structure_factors(
+    phase: Phase, hkl: np.ndarray, *, contrast: Contrast = Contrast.ELECTRON
+) -> tuple[np.ndarray, np.ndarray]:
     """Return complex structure factors and what they were if all atoms scattered in step.
 
     Parameters
@@ -176,13 +197,15 @@ def structure_factors(phase: Phase, hkl: np.ndarray) -> tuple[np.ndarray, np.nda
         The phase.
     hkl
         Miller indices, shape (R, 3).
+    contrast
+        What makes an atom bright.
 
     Returns
     -------
     factor
-        F [Å], complex, shape (R,).
+        F, complex, shape (R,); [Å] for electron scattering, in powers of Z for dark field.
     all_in_step
-        Sum of the scattering factors of the cell [Å], shape (R,).
+        The same if all atoms of the cell scattered in step, shape (R,).
     """
     length = np.linalg.norm(hkl @ phase.reciprocal_vectors, axis=1)
     factor = np.zeros(len(hkl), dtype=complex)
@@ -191,7 +214,11 @@ def structure_factors(phase: Phase, hkl: np.ndarray) -> tuple[np.ndarray, np.nda
     for element in dict.fromkeys(phase.species):
         of_element = species == element
         position, occupancy = phase.fractional[of_element], phase.occupancies[of_element]
-        f = scattering_factor(element, length)
+        f = (
+            scattering_factor(element, length)
+            if contrast is Contrast.ELECTRON
+            else np.full(len(length), annular_dark_field_factor(element))
+        )
         step = max(1, _CHUNK // len(position))
         for start in range(0, len(hkl), step):
             part = slice(start, start + step)

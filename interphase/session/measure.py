@@ -142,7 +142,7 @@ def _identify_image(
         image,
         pixel_size_a=pixel_size_a,
         candidates=_candidates(task.candidates, acquisition.temperature_k),
-        options=task.options,
+        options=_options(task, acquisition),
     )
     labels = None
     if phase_map.regions:
@@ -159,6 +159,13 @@ def _identify_image(
         region_power=region_power,
         region_power_pixel_size_per_a=region_step,
     )
+
+
+def _options(task: Task, acquisition: Acquisition) -> Options:
+    """Return the task's options, or those that suit how the image was made."""
+    if task.options is not None:
+        return task.options
+    return Options.for_scanned_image() if acquisition.mode == "STEM" else Options()
 
 
 def _power_window(shape: tuple[int, ...], pixel_size_a: float) -> int:
