@@ -13,6 +13,7 @@ from interphase.diffraction.patterns import (
     LEAST_HEIGHT,
     find_centre,
     find_pattern_spots,
+    without_hot_pixels,
 )
 from interphase.diffraction.posterior import Posterior, combine, credible_set
 from interphase.diffraction.regions import Place, find_places
@@ -39,9 +40,11 @@ USABLE = 0.95
 SMALLEST_WINDOW_A = 20.0
 # Range of lengths that are taken to limit the sharpness of a spot [Å]: smaller crystallites are
 # not seen, and larger ones are bent or distorted by the scan.
-LENGTHS_A = (30.0, 80.0)
+LENGTHS_A = (30.0, 60.0)
 # Standard deviation of half the distance of a pair of spots in a pattern [pixels].
 PATTERN_SIGMA = 0.4
+# Side of the smallest pattern in which a background can be told from spots [pixels].
+SMALLEST_PATTERN = 32
 # Crystals looked for in one pattern.
 MAX_CRYSTALS = 5
 # Pairs of candidates whose lattices differ by less than this are not separated: cells in the
@@ -182,7 +185,7 @@ def identify_image(
             k_range_per_a=(1 / options.d_max_a, k_max),
             threshold=THRESHOLD,
             evidence=options.evidence,
-            anisotropy=options.scale.anisotropy,
+            scale=options.scale,
         )
         for place, length in zip(places, lengths, strict=True)
     ]
@@ -293,6 +296,15 @@ def identify_pattern(
     data, fault = _usable(pattern, saturation_matters=False)
     if fault:
         return without(Assessment.UNUSABLE, fault)
+    if min(pattern.shape) < SMALLEST_PATTERN:
+        return without(
+            Assessment.UNUSABLE,
+            f"The pattern has {pattern.shape[0]} × {pattern.shape[1]} pixels; "
+            f"{SMALLEST_PATTERN} × {SMALLEST_PATTERN} are needed.",
+        )
+    data = without_hot_pixels(data)
+    if centre is not None and not np.isfinite(centre).all():
+        raise ParameterError(f"centre is {centre!r}: expected (row, column) in pixels")
     if centre is None:
         centre = find_centre(data)
         if centre is None:
@@ -333,7 +345,7 @@ def identify_pattern(
             k_range_per_a=k_range,
             threshold=THRESHOLD,
             evidence=options.evidence,
-            anisotropy=options.scale.anisotropy,
+            scale=options.scale,
         )
         places.append(
             Place(
@@ -393,13 +405,13 @@ def _with_warnings(result: PhaseMap, warnings: list[str]) -> PhaseMap:
 
 
 def _check(image: np.ndarray, candidates: Sequence[Phase]) -> None:
-    if image.ndim != 2:
+    if image.ndim != 2 or 0 in image.shape:
         raise ParameterError(
-            f"image has {image.ndim} axes of lengths {image.shape}: expected (row, column); "
+            f"the array has {image.ndim} axes of lengths {image.shape}: expected (row, column); "
             "sum the frames of a movie first"
         )
     if not np.issubdtype(image.dtype, np.number) or np.iscomplexobj(image):
-        raise ParameterError(f"image is of type {image.dtype}: expected real numbers")
+        raise ParameterError(f"the array is of type {image.dtype}: expected real numbers")
     if not candidates:
         raise ParameterError("no candidate phase is given: expected at least one")
 
@@ -492,7 +504,9 @@ def _region(
     for partner in _inseparable(tuple(candidates), top, max(INSEPARABLE, posterior.scale_sigma)):
         if partner not in inside:
             inside.append(partner)
-    if len(inside) > 1:
+    if top == NONE:
+        assessment = Assessment.NO_PERIODICITY
+    elif len(inside) > 1:
         assessment = Assessment.AMBIGUOUS
     elif top == UNKNOWN:
         assessment = Assessment.UNKNOWN_PHASE

@@ -192,7 +192,7 @@ def weigh(
     k_range_per_a: tuple[float, float],
     threshold: float,
     evidence: Evidence,
-    anisotropy: float,
+    scale: ScalePrior,
 ) -> Evidences:
     """Return how strongly spots speak for each candidate and for an unknown crystal.
 
@@ -210,8 +210,11 @@ def weigh(
         Least and greatest spatial frequency that was searched [1/Å].
     threshold
         Power over the floor from which on spots were listed.
-    evidence, anisotropy
-        Numbers of the model, see `Evidence` and `ScalePrior`.
+    evidence
+        Numbers of the model.
+    scale
+        Belief about the scale error: its anisotropy is integrated out here, the common error is
+        left to `combine` and only decides which orientation is called the best.
     """
     spots = (k_per_a[:, 1] + 1j * k_per_a[:, 0])[:MAX_SPOTS]
     visibility = Visibility(
@@ -229,13 +232,11 @@ def weigh(
 
     table = np.zeros((len(library.phases), len(SCALE_GRID)))
     _add_singles(table, spots, library, odds, background, sigma_per_a)
-    best = _add_orientations(
-        table, spots, strength, library, odds, background, sigma_per_a, anisotropy
-    )
+    best = _add_orientations(table, spots, strength, library, odds, background, sigma_per_a, scale)
     unknown = _unknown_lattice(
         spots,
         sigma=sigma_per_a,
-        anisotropy=anisotropy,
+        anisotropy=scale.anisotropy,
         visibility=visibility,
         clutter=clutter,
         k_max=k_max,
@@ -340,11 +341,11 @@ def _add_orientations(
     odds: np.ndarray,
     background: np.ndarray,
     sigma: float,
-    anisotropy: float,
+    scale: ScalePrior,
 ) -> tuple[Match | None, ...]:
     """Add the evidence of orientations that explain two spots or more; return the best of each."""
     none: tuple[Match | None, ...] = (None,) * len(library.phases)
-    template, rotation, mirror = _candidate_orientations(spots, library, sigma, anisotropy)
+    template, rotation, mirror = _candidate_orientations(spots, library, sigma, scale.anisotropy)
     if len(template) == 0:
         return none
     g = library.g[template]
@@ -354,7 +355,7 @@ def _add_orientations(
     odds = odds[template] + _strength_odds(
         strength[nearest] / strength[0], library.share[template], abs(g), matched
     )
-    rough = prior + _rough_evidence(g, measured, matched, odds, sigma, anisotropy)
+    rough = prior + _rough_evidence(g, measured, matched, odds, sigma, scale.anisotropy)
     phase = library.phase[template]
     greatest = np.full(len(library.phases), -np.inf)
     np.maximum.at(greatest, phase, rough)
@@ -362,18 +363,20 @@ def _add_orientations(
     template, phase, g, measured, nearest, matched, prior, odds = (
         x[kept] for x in (template, phase, g, measured, nearest, matched, prior, odds)
     )
-    log_weight, centre, width, matched = _fit(g, measured, matched, odds, sigma, anisotropy)
+    log_weight, centre, width, matched = _fit(g, measured, matched, odds, sigma, scale.anisotropy)
     count = matched.sum(axis=1)
-    # Every pair among the matched spots led to this orientation once; and of the two mirror
+    # Every pair among the matched base spots led to this orientation once; and of the two mirror
     # images one is meant.
-    log_weight += prior - np.log(np.maximum(count * (count - 1), 1))
+    base = (matched & (nearest < BASE_SPOTS)).sum(axis=1)
+    log_weight += prior - np.log(np.maximum(base * (base - 1), 1))
     keep = (count >= 2) & np.isfinite(log_weight)
     if not keep.any():
         return none
     _accumulate(table, phase[keep], log_weight[keep], centre[keep], width[keep])
 
     best: list[Match | None] = []
-    score = np.where(keep, log_weight - 0.5 * (centre / 0.02) ** 2, -np.inf)
+    belief = np.interp(centre, SCALE_GRID, scale_prior(scale), left=0, right=0)
+    score = np.where(keep, log_weight + np.log(np.maximum(belief, 1e-300)), -np.inf)
     for number, name in enumerate(library.phases):
         own = np.where(phase == number, score, -np.inf)
         h = int(own.argmax())
@@ -525,7 +528,8 @@ def _fit(
         left_over = residual + centre[:, None] * g - np.einsum("hja,ha->hj", columns, strain)
         worth = odds - np.log(2 * np.pi * sigma**2) - 0.5 * abs(left_over) ** 2 / sigma**2
         matched = matched & (worth > 0)
-    return log_height, centre, width, matched
+    # Lengths too long by e shorten g by the factor 1 / (1 + e).
+    return log_height, centre / (1 - centre), width, matched
 
 
 # Plane nets that crystals of high symmetry show, as the second basis vector over the first, with

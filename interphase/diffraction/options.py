@@ -27,7 +27,7 @@ class ScalePrior:
 
     @classmethod
     def for_scanned_image(cls) -> Self:
-        """Return the belief about a scan: coils and drift set its scale, and not equally in x and y.
+        """Return the belief about a scan, whose coils and drift set a scale unequal in x and y.
 
         The numbers are working values, wide enough for the scanned images of known lattices that
         the package is tested with, which are wrong by 2 to 5 %.
@@ -59,7 +59,7 @@ class Evidence:
     max_detection: float = 0.9
     """Probability to see a reflection that is predicted far above the noise: contrast transfer
     and tilt delete the others."""
-    unknown_prior: float = 0.1
+    unknown_prior: float = 0.2
     """Prior probability that a crystalline place is none of the candidates."""
 
 
@@ -99,5 +99,7 @@ class Options:
                 f"d_min_a is {self.d_min_a!r} and d_max_a is {self.d_max_a!r} Å: "
                 "expected 0 < d_min_a < d_max_a"
             )
-        if not 0 < self.false_alarm < 1:
-            raise ParameterError(f"false_alarm is {self.false_alarm!r}: expected 0 to 1")
+        if not 0 < self.false_alarm <= 0.5:
+            raise ParameterError(
+                f"false_alarm is {self.false_alarm!r}: expected a probability up to 0.5"
+            )

@@ -12,9 +12,17 @@ LEAST_HEIGHT = 5.0
 LEAST_HEIGHT_ALONE = 8.0
 # Mates lie opposite each other to within this distance [pixels].
 MATE_REACH = 2.0
-# A centre is believed if the pattern agrees with itself turned by half a turn this much better,
-# in standard deviations, than about other points.
-LEAST_SYMMETRY = 10.0
+# A centre of symmetry is believed if pairs of spots vote for it with this weight together; a pair
+# of equal spots counts one.
+LEAST_VOTES = 1.8
+# With this weight of votes the highest maximum is the direct beam.
+SOME_VOTE = 0.3
+# Spots that vote.
+MOST_VOTERS = 40
+# Spots that noise makes somewhere in the pattern with more than this probability are left out.
+DOUBTFUL = 0.05
+# Radius of the disc in which the electrons of a spot are counted [pixels].
+DISC = 2
 # The direct beam outdoes every spot by this factor, in height times the halo it stands on.
 DIRECT_BEAM = 1.5
 
@@ -46,11 +54,28 @@ def find_centre(pattern: np.ndarray) -> tuple[float, float] | None:
 
     Notes
     -----
-    A maximum in the inner half of the frame that is some times higher than every other is the
-    direct beam. Where there is none, the pattern is correlated with itself turned by half a
-    turn, which is its own convolution and peaks at twice the centre; spots lie in pairs about it
-    unless the crystal is far from a zone axis.
+    A maximum in the inner half of the frame that outdoes every other in height times the halo it
+    stands on is taken for the direct beam, if any spots lie in pairs of like height about it or
+    there are none. Otherwise the point that most pairs have in their middle is the centre: behind
+    a beam stop, say.
     """
+    beam = _direct_beam(pattern)
+    middle, vote = _middles(pattern)
+    if beam is not None and (
+        len(vote) == 0 or _votes(middle, vote, np.array([beam]))[0] > SOME_VOTE
+    ):
+        return beam
+    if len(vote):
+        votes = _votes(middle, vote, middle)
+        best = int(votes.argmax())
+        if votes[best] > LEAST_VOTES:
+            near = np.linalg.norm(middle - middle[best], axis=1) < MATE_REACH
+            row, column = np.average(middle[near], axis=0, weights=vote[near])
+            return float(row), float(column)
+    return beam
+
+
+def _direct_beam(pattern: np.ndarray) -> tuple[float, float] | None:
     from scipy import ndimage
 
     smooth = ndimage.gaussian_filter(pattern.astype(float), SPOT_WIDTH)
@@ -65,26 +90,37 @@ def find_centre(pattern: np.ndarray) -> tuple[float, float] | None:
     if elsewhere.any() and merit[peak] > DIRECT_BEAM * merit[elsewhere].max():
         window = smooth[peak[0] - 1 : peak[0] + 2, peak[1] - 1 : peak[1] + 2]
         return peak[0] + _vertex(*window[:, 1]), peak[1] + _vertex(*window[1, :])
-    return _centre_of_symmetry(pattern)
+    return None
 
 
-def _centre_of_symmetry(pattern: np.ndarray) -> tuple[float, float] | None:
-    from scipy import fft, ndimage
+def _votes(middle: np.ndarray, vote: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the weight of the pairs whose middle lies at each point."""
+    return np.asarray((np.linalg.norm(points[:, None] - middle, axis=2) < MATE_REACH) @ vote)
 
-    flat = np.arcsinh((pattern - np.median(pattern)) / _spread(pattern))
-    flat = ndimage.gaussian_filter(flat, SPOT_WIDTH)
-    flat = (flat - ndimage.gaussian_filter(flat, 4 * SPOT_WIDTH)).clip(0)
-    rows, columns = (2 * n for n in pattern.shape)
-    score = fft.irfft2(fft.rfft2(flat, (rows, columns)) ** 2, (rows, columns))
-    inner = tuple(slice(n // 2, 3 * n // 2) for n in pattern.shape)
-    searched = score[inner]
-    spread = 1.4826 * np.median(np.abs(searched - np.median(searched)))
-    if searched.max() - np.median(searched) < LEAST_SYMMETRY * spread:
-        return None
-    peak = np.unravel_index(int(searched.argmax()), searched.shape)
-    row, column = (int(p) + s.start for p, s in zip(peak, inner, strict=True))
-    window = score[row - 1 : row + 2, column - 1 : column + 2]
-    return (row + _vertex(*window[:, 1])) / 2, (column + _vertex(*window[1, :])) / 2
+
+def _middles(pattern: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of all pairs of spots in the inner half of the frame, and their weights.
+
+    A pair weighs as much as the lower of its spots is of the higher.
+    """
+    from scipy import ndimage
+
+    smooth = ndimage.gaussian_filter(pattern.astype(float), SPOT_WIDTH)
+    height = smooth - ndimage.median_filter(smooth, size=15)
+    scatter = 1.4826 * np.median(np.abs(height - np.median(height)))
+    # A spot must also be more than an electron or two, which this smoothing leaves at 0.1 each.
+    least = max(LEAST_HEIGHT_ALONE * scatter, 5 / (2 * np.pi * SPOT_WIDTH**2))
+    rows, columns = np.nonzero((height == ndimage.maximum_filter(height, 9)) & (height > least))
+    strongest = np.argsort(-height[rows, columns], kind="stable")[:MOST_VOTERS]
+    rows, columns = rows[strongest], columns[strongest]
+    first, second = np.triu_indices(len(rows), 1)
+    tall, low = height[rows, columns][first], height[rows, columns][second]
+    middle = np.stack([rows[first] + rows[second], columns[first] + columns[second]], axis=1) / 2
+    size = np.array(pattern.shape)
+    inner = (np.abs(middle - (size - 1) / 2) < size / 4).all(axis=1)
+    # Side lobes lie in pairs about their own spot.
+    inner &= np.hypot(rows[first] - rows[second], columns[first] - columns[second]) > size.min() / 8
+    return middle[inner], (low / tall)[inner]
 
 
 def find_pattern_spots(
@@ -121,16 +157,24 @@ def find_pattern_spots(
     searched = (radius >= r_min) & (radius <= r_max)
     local = ndimage.maximum_filter(height, size=5)
     rows, columns = np.nonzero(searched & (height == local) & (height > LEAST_HEIGHT))
+    mean = ndimage.mean(pattern, ring, number)
+    ratio = ndimage.variance(pattern, ring, number) / np.maximum(mean, 1e-30)
+    gain = float(np.median(ratio[mean > 0])) if (mean > 0).any() else 0.0
+    counted = _counting_p(
+        pattern, np.stack([mean[ring], np.full_like(smooth, gain)], -1), rows, columns
+    )
     position = np.stack([rows, columns], axis=1) + _refine(smooth, rows, columns)
     offset = position - np.asarray(centre)
     strength = height[rows, columns]
+    # Of the two ways to judge a spot, against the scatter on its circle and against counting
+    # statistics, the more doubtful one stands: with few electrons the scatter is no guide.
+    log_chance = np.maximum(stats.norm.logsf(strength), counted)
     order = np.argsort(-strength, kind="stable")
-    offset, strength = offset[order], strength[order]
+    offset, strength, log_chance = offset[order], strength[order], log_chance[order]
 
-    # Independent places: the smoothing joins about 4 pi sigma^2 pixels. A noise pair needs one
-    # maximum anywhere and another within reach of its mate.
-    places = searched.sum() / (4 * np.pi * SPOT_WIDTH**2)
-    near = max(1.0, MATE_REACH**2 / (4 * SPOT_WIDTH**2))
+    # A noise pair needs one maximum anywhere and another within reach of its mate.
+    places = float(searched.sum())
+    near = np.pi * MATE_REACH**2
     kept: list[tuple[float, np.ndarray, float]] = []
     used = np.zeros(len(offset), dtype=bool)
     for i in range(len(offset)):
@@ -141,12 +185,11 @@ def find_pattern_spots(
         used[i] = True
         if distance[mate] <= MATE_REACH and mate != i:
             used[mate] = True
-            log_p = (
-                np.log(places * near / 2) + stats.norm.logsf([strength[i], strength[mate]]).sum()
-            )
+            log_p = np.log(places * near / 2) + log_chance[i] + log_chance[mate]
             kept.append((strength[i], (offset[i] - offset[mate]) / 2, log_p))
         elif strength[i] > LEAST_HEIGHT_ALONE:
-            kept.append((strength[i], offset[i], np.log(places) + stats.norm.logsf(strength[i])))
+            kept.append((strength[i], offset[i], np.log(places) + log_chance[i]))
+    kept = [k for k in kept if k[2] < np.log(DOUBTFUL)]
     height = np.array([k[0] for k in kept])
     return PatternSpots(
         offset=np.array([k[1] for k in kept]).reshape(-1, 2),
@@ -155,8 +198,41 @@ def find_pattern_spots(
     )
 
 
-def _spread(pattern: np.ndarray) -> float:
-    return float(1.4826 * np.median(np.abs(pattern - np.median(pattern)))) or 1.0
+def without_hot_pixels(pattern: np.ndarray) -> np.ndarray:
+    """Return the pattern with pixels that tower over all their neighbours set to their median."""
+    from scipy import ndimage
+
+    around = np.ones((3, 3), dtype=bool)
+    around[1, 1] = False
+    highest = ndimage.maximum_filter(pattern, footprint=around)
+    median = ndimage.median_filter(pattern, footprint=around)
+    scatter = 1.4826 * np.median(np.abs(pattern - np.median(pattern)))
+    # Electrons come at random: a pixel of a few of them is no flaw.
+    lonely = pattern - highest > 10 * (scatter + np.sqrt(np.maximum(highest, 1)))
+    return np.where(lonely, median, pattern)
+
+
+def _counting_p(
+    pattern: np.ndarray, background: np.ndarray, rows: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Return the logarithm of the chance that counting alone fills the spots, shape (S,).
+
+    The counts in a disc about each spot are compared with what the mean background puts there,
+    in units of the detector's gain, taken as the median of variance over mean on circles. Data
+    whose background is not positive, such as after the subtraction of a dark frame, have no
+    counts to speak of; they get 0.
+    """
+    from scipy import ndimage, stats
+
+    mean, gain = background[..., 0], background[..., 1]
+    y, x = np.indices((2 * DISC + 1, 2 * DISC + 1)) - DISC
+    disc = (np.hypot(y, x) <= DISC + 0.1).astype(float)
+    total = ndimage.convolve(pattern.astype(float), disc, mode="constant")
+    expected = disc.sum() * mean
+    electrons = np.maximum(total / gain, 0)
+    usable = (expected > 0) & (gain > 0)
+    log_p = stats.poisson.logsf(np.ceil(electrons) - 1, np.maximum(expected / gain, 1e-12))
+    return np.asarray(np.where(usable, log_p, 0.0)[rows, columns])
 
 
 def _vertex(before: float, centre: float, after: float) -> float:

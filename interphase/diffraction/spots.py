@@ -8,8 +8,11 @@ from interphase.diffraction.spectra import Frequencies
 
 # A maximum is compared with this neighbourhood, about the width of a spot under a Hann window.
 REACH = 2
-# Half-sides of the square ring whose median says how noisy the surroundings are.
-INNER, OUTER = 3, 6
+# Distances from a maximum, in frequency pixels, over which its surroundings are judged.
+INNER, OUTER = 3, 12
+# Logarithm by which the median of the surroundings must exceed the floor to count: medians of
+# some twenty neighbours scatter by a third.
+RAISED = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +45,10 @@ def find_spots(log_ratio: np.ndarray, freq: Frequencies, *, threshold: float) ->
 
     Notes
     -----
-    The floor is corrected once more at each maximum by the median of a square ring around it,
-    where that is above the floor: on a streak or a sharp ring a maximum must stand out of the
-    streak. Positions are those of the parabola through the logarithms of three neighbours.
+    The floor is corrected once more at each maximum where its surroundings lie above it: the
+    neighbours along the ray from the origin (edges and stripes make streaks there) and those
+    along the circle (sharp rings of the contrast transfer). A maximum must stand out of both.
+    Positions are those of the parabola through the logarithms of three neighbours.
     """
     window, row, column = np.nonzero((log_ratio > np.log(threshold)) & freq.searched)
     n_rows, n_columns = freq.k.shape
@@ -59,13 +63,21 @@ def find_spots(log_ratio: np.ndarray, freq: Frequencies, *, threshold: float) ->
         x = np.minimum(np.abs(x), n_columns - 1)
         return np.asarray(log_ratio[window[:, None], y, x])
 
-    near = _offsets(0, REACH)
-    is_peak = (neighbours(*near) <= centre[:, None]).all(axis=1)
+    is_peak = (neighbours(*_neighbourhood(REACH)) <= centre[:, None]).all(axis=1)
     window, row, column, centre = (a[is_peak] for a in (window, row, column, centre))
 
-    # The median of an exponential variable is ln 2 of its mean.
-    surroundings = np.median(neighbours(*_offsets(INNER, OUTER)), axis=1) - np.log(np.log(2))
-    centre = centre - np.maximum(surroundings, 0)
+    ky, kx = freq.ky[row, 0], freq.kx[0, column]
+    angle = np.arctan2(ky, kx)
+    distance = np.arange(INNER, OUTER + 1)
+    distance = np.concatenate([-distance, distance])
+    raised = np.zeros(len(centre))
+    for direction in (angle, angle + np.pi / 2):
+        dy = np.rint(np.sin(direction)[:, None] * distance).astype(int)
+        dx = np.rint(np.cos(direction)[:, None] * distance).astype(int)
+        # The median of an exponential variable is ln 2 of its mean.
+        line = np.median(neighbours(dy, dx), axis=1) - np.log(np.log(2))
+        raised = np.maximum(raised, np.where(line > RAISED, line, 0))
+    centre = centre - raised
     keep = centre > np.log(threshold)
     window, row, column, centre = (a[keep] for a in (window, row, column, centre))
 
@@ -78,11 +90,11 @@ def find_spots(log_ratio: np.ndarray, freq: Frequencies, *, threshold: float) ->
     )
 
 
-def _offsets(inner: int, outer: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the offsets (dy, dx) of a square ring, ``inner <= max(|dy|, |dx|) <= outer``."""
-    y, x = np.mgrid[-outer : outer + 1, -outer : outer + 1]
-    ring = np.maximum(abs(y), abs(x)) >= max(inner, 1)
-    return y[ring], x[ring]
+def _neighbourhood(reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offsets (dy, dx) of a square about a pixel, without the pixel itself."""
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    around = (y != 0) | (x != 0)
+    return y[around], x[around]
 
 
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from interphase.phases import Contrast, Phase, point_group_rotations, reflection
 # Reflections per template; the strongest are kept, one of each Friedel pair.
 MAX_REFLECTIONS = 16
 # Reflections weaker than this share of their template's strongest are not waited for.
-WEAKEST = 0.003
+WEAKEST = 0.002
 # Intensity that dynamical scattering, or another contrast than that of electron diffraction, may
 # lend to a reflection that is weak by accident, as a share of the phase's strongest.
 LENT = 0.003
@@ -50,7 +50,6 @@ def make_templates(
     d_min_a: float,
     d_max_a: float,
     contrast: Contrast = Contrast.ELECTRON,
-    wavelength_a: float = 0.0,
     thickness_a: float = 40.0,
     spacing_deg: float = 3.0,
 ) -> Templates:
@@ -64,9 +63,6 @@ def make_templates(
         Range of spacings that the data can show [Å].
     contrast
         What makes an atom bright.
-    wavelength_a
-        Electron wavelength [Å]; 0 is a flat Ewald sphere, which is right to the width of the
-        spots of a few nanometres at 80 keV and above.
     thickness_a
         Length of the crystal along the beam [Å]: it sets how far from the exact orientation a
         reflection is still seen.
@@ -75,8 +71,10 @@ def make_templates(
 
     Notes
     -----
-    A reflection whose excitation error is s [1/Å] keeps ``exp(-2.08 (s t)²)`` of its intensity:
-    the Gaussian that falls to one half where the shape factor of a sphere of diameter t does.
+    The Ewald sphere is taken as flat, which is right to the width of the spots of a few
+    nanometres at 80 keV and above. A reflection whose excitation error is s [1/Å] keeps
+    ``exp(-2.08 (s t)²)`` of its intensity: the Gaussian that falls to one half
+    where the shape factor of a sphere of diameter t does.
     """
     try:
         table = reflections(phase, d_min_a=d_min_a, contrast=contrast)
@@ -90,8 +88,7 @@ def make_templates(
     )
     if len(g) == 0:
         return _nothing(phase.identifier)
-    length2 = np.einsum("ri,ri->r", g, g)
-    excitation = directions @ g.T + 0.5 * wavelength_a * length2
+    excitation = directions @ g.T
     visible = intensity * np.exp(-2.08 * (excitation * thickness_a) ** 2)
     frame = _plane_frame(directions)
     flat = np.einsum("tic,rc->tri", frame, g)

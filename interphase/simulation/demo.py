@@ -223,7 +223,9 @@ def _scene(exposure: DemoExposure, rng: np.random.Generator) -> Scene:
         phase = load_phase(identifier)
         axes = strong_zone_axes(phase)
         uvw = axes[int(rng.integers(len(axes)))]
-        orientation = near_zone_axis(phase, uvw, 2.0 * float(np.sqrt(rng.random())), rng)
+        # For a pattern the crystal would have been tilted into its zone.
+        largest_tilt = 0.5 if exposure.kind == "diffraction" else 2.0
+        orientation = near_zone_axis(phase, uvw, largest_tilt * float(np.sqrt(rng.random())), rng)
         grains.append(
             Grain(phase=phase, diameter_a=diameter, centre_a=centre, orientation=orientation)
         )
@@ -322,7 +324,6 @@ def _write_pattern(
         wave,
         aperture_diameter_a=_APERTURE * exposure.field_a,
         dose_e_per_a2=exposure.dose_e_per_a2,
-        beam_stop_per_a=0.08,
         detector=_CAMERA,
         rng=rng,
     )

@@ -1,4 +1,4 @@
-"""How well are single crystallites in an amorphous film found and named?
+"""Ask how well single crystallites in an amorphous film are found and named.
 
 ``python simulations/single_crystallites/run.py [--half test] [--quick] [--workers 2]``
 
@@ -10,6 +10,7 @@ the test half.
 
 import argparse
 import csv
+import itertools
 import tomllib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -169,7 +170,7 @@ def reliability(exposed: Iterable[Exposed]) -> list[dict[str, object]]:
     probability = np.array([o.region.probability for o in seen if o.region])
     right = np.array([o.right for o in seen])
     rows = []
-    for low, high in zip(RELIABILITY_BINS, RELIABILITY_BINS[1:], strict=False):
+    for low, high in itertools.pairwise(RELIABILITY_BINS):
         inside = (probability >= low) & (probability < high)
         if inside.any():
             rows.append(

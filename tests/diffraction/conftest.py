@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interphase.diffraction.matching import Evidences, Library, weigh
-from interphase.diffraction.options import Evidence
+from interphase.diffraction.options import Evidence, ScalePrior
 from interphase.diffraction.templates import Templates, make_templates
 from interphase.phases import load_phase
 
@@ -70,7 +70,7 @@ def weighed(library) -> Callable[..., Evidences]:
             k_range_per_a=K_RANGE,
             threshold=THRESHOLD,
             evidence=Evidence(),
-            anisotropy=0.003,
+            scale=ScalePrior(),
         )
 
     return call

@@ -233,7 +233,7 @@ def test_of_matches_stated_with_nine_tenths_nine_in_ten_are_right(templates, lib
             k_range_per_a=(k_min, k_max),
             threshold=9.0,
             evidence=evidence,
-            anisotropy=0.003,
+            scale=ScalePrior(),
         )
         probability = combine(
             found.phases[None],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interphase.assessment import Assessment
-from interphase.diffraction import Options, ScalePrior, identify_image, identify_pattern
+from interphase.diffraction import Options, identify_image, identify_pattern
 from interphase.diffraction.patterns import find_centre
 from interphase.io import read
 from interphase.phases import candidates
@@ -72,9 +72,13 @@ def largest(phase_map):
 
 
 def test_strontium_titanate_is_found_with_its_scale_error(shared_data, strontium_titanate):
-    found = identify(shared_data / "images" / "16_STOimage_1.ser", [strontium_titanate])
+    found = identify(
+        shared_data / "images" / "16_STOimage_1.ser",
+        [strontium_titanate],
+        options=Options.for_scanned_image(),
+    )
     region = largest(found)
-    assert region.phase == "SrTiO3"
+    assert (region.phase, region.assessment) == ("SrTiO3", Assessment.OK)
     # The scan is off by +1.0 % along x and +5.0 % along y.
     assert 0.005 < region.scale_error < 0.06
     assert sorted(abs(n) for n in region.zone_axis) == [0, 0, 1]
@@ -84,17 +88,19 @@ def test_molybdenite_is_found_with_its_scale_error(shared_data, molybdenite):
     found = identify(
         shared_data / "images" / "example_Se_implanted_MoS2.dm3",
         [molybdenite],
-        options=Options(scale=ScalePrior(anisotropy=0.02)),
+        options=Options.for_scanned_image(),
     )
     region = largest(found)
-    assert region.phase == "MoS2"
+    assert (region.phase, region.assessment) == ("MoS2", Assessment.OK)
     # Spacings are 4 to 7 % short.
     assert -0.08 < region.scale_error < -0.02
 
 
 @pytest.mark.parametrize("file", ["16_STOimage_1.ser", "example_Se_implanted_MoS2.dm3"])
 def test_a_lattice_that_is_no_candidate_is_not_named_with_confidence(shared_data, file):
-    found = identify(shared_data / "images" / file, "lithium-sei")
+    found = identify(
+        shared_data / "images" / file, "lithium-sei", options=Options.for_scanned_image()
+    )
     assert found.regions
     window = found.window_a**2
     wrong = [

@@ -12,7 +12,7 @@ from interphase.diffraction.spectra import (
     power_rows,
     window_grid,
 )
-from interphase.diffraction.spots import _offsets, _vertex, find_spots
+from interphase.diffraction.spots import _neighbourhood, _vertex, find_spots
 
 PIXEL = 0.5
 SIZE = 100
@@ -49,11 +49,11 @@ def test_the_vertex_stays_within_half_a_pixel():
     assert _vertex(np.array(1.9), np.array(1.0), np.array(0.0)) == -0.5
 
 
-@pytest.mark.parametrize(("inner", "outer", "number"), [(0, 1, 8), (0, 2, 24), (3, 6, 144)])
-def test_a_square_ring_leaves_out_its_inside(inner, outer, number):
-    dy, dx = _offsets(inner, outer)
+@pytest.mark.parametrize(("reach", "number"), [(1, 8), (2, 24)])
+def test_a_neighbourhood_leaves_out_its_middle(reach, number):
+    dy, dx = _neighbourhood(reach)
     assert len(dy) == number
-    assert np.maximum(abs(dy), abs(dx)).min() == max(inner, 1)
+    assert np.maximum(abs(dy), abs(dx)).min() == 1
     assert (dy.sum(), dx.sum()) == (0, 0)
 
 
