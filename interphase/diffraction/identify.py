@@ -334,7 +334,8 @@ def identify_pattern(
     k = found.offset * sampling
     strength = THRESHOLD * found.height / LEAST_HEIGHT
     sigma = float(np.hypot(PATTERN_SIGMA * sampling, 0.003 * np.linalg.norm(k, axis=1).mean()))
-    places, evidences = [], []
+    places: list[Place] = []
+    evidences: list[Evidences] = []
     left = np.arange(len(k))
     while len(left) >= (1 if not places else 3) and len(places) < MAX_CRYSTALS:
         evidence = weigh(

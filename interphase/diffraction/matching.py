@@ -306,15 +306,15 @@ def _candidate_orientations(
             ga, gb = library.g[template, first], library.g[template, second]
             # Ratio and angle do not depend on the scale.
             spread = sigma * np.hypot(1 / abs(a), 1 / abs(b)) + 2 * anisotropy
-            for mirror in (False, True):
-                pa, pb = (ga.conj(), gb.conj()) if mirror else (ga, gb)
+            for mirrored in (False, True):
+                pa, pb = (ga.conj(), gb.conj()) if mirrored else (ga, gb)
                 measured = b / a
                 predicted = pb / pa
                 off = np.minimum(abs(measured - predicted), abs(measured + predicted))
                 good = off < 3.0 * spread * max(abs(measured), 1.0)
                 rotation = a / pa[good]
                 found.append(
-                    (template[good], rotation / abs(rotation), np.full(good.sum(), mirror))
+                    (template[good], rotation / abs(rotation), np.full(good.sum(), mirrored))
                 )
     if not found:
         empty = np.zeros(0, dtype=int)
@@ -385,18 +385,22 @@ def _add_orientations(
             continue
         t = template[h]
         pairs = tuple(
-            (int(nearest[h, j]), tuple(int(x) for x in library.hkl[t, j]))
-            for j in np.flatnonzero(matched[h])
+            (int(nearest[h, j]), _triple(library.hkl[t, j])) for j in np.flatnonzero(matched[h])
         )
         best.append(
             Match(
                 phase=name,
-                zone_axis=tuple(int(x) for x in library.zone_axis[t]),
+                zone_axis=_triple(library.zone_axis[t]),
                 matched=pairs,
                 scale_error=float(centre[h]),
             )
         )
     return tuple(best)
+
+
+def _triple(indices: np.ndarray) -> tuple[int, int, int]:
+    first, second, third = (int(n) for n in indices)
+    return first, second, third
 
 
 def _strength_odds(

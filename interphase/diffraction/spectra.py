@@ -15,6 +15,8 @@ from typing import Self
 
 import numpy as np
 
+from interphase.noise import hann_window
+
 # Mean of the logarithm of an exponential variable of mean 1 is minus Euler's constant.
 LOG_BIAS = float(np.euler_gamma)
 # Bands in which the floor of one window may differ from the floor of the image.
@@ -111,9 +113,9 @@ def frequencies(size: int, *, pixel_size_a: float, k_min: float, k_max: float) -
 
 def hann(size: int) -> np.ndarray:
     """Return the two-dimensional Hann window, shape (size, size), float32, unit mean square."""
-    one = np.sin(np.pi * (np.arange(size) + 0.5) / size) ** 2
+    one = hann_window(size)
     window = np.outer(one, one)
-    return (window / np.sqrt(np.mean(window**2))).astype(np.float32)
+    return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float32)
 
 
 def power_rows(image: np.ndarray, grid: WindowGrid) -> Iterator[np.ndarray]:
@@ -176,7 +178,7 @@ def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.nd
 
 def log_power(power: np.ndarray) -> np.ndarray:
     """Return the logarithm of power, finite where the power is zero."""
-    return np.log(np.maximum(power, np.finfo(np.float32).tiny))
+    return np.asarray(np.log(np.maximum(power, np.finfo(np.float32).tiny)))
 
 
 def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.ndarray:
@@ -202,4 +204,4 @@ def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.
     weights = np.where(freq.searched.reshape(-1, 1), freq.bands, 0)
     mean = (log @ weights) / weights.sum(axis=0) + np.float32(LOG_BIAS)
     log -= mean @ freq.bands.T
-    return log.reshape(power.shape)
+    return np.asarray(log.reshape(power.shape))
