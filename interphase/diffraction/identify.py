@@ -204,6 +204,7 @@ def identify_image(
                 library.phases,
                 candidates,
                 sigma=options.evidence.position_sigma / length,
+                spot_p=np.exp(-place.strength),
                 centre_a=(
                     origin_a + place.centre[0] * step_a,
                     origin_a + place.centre[1] * step_a,
@@ -335,6 +336,7 @@ def identify_pattern(
     strength = THRESHOLD * found.height / LEAST_HEIGHT
     sigma = float(np.hypot(PATTERN_SIGMA * sampling, 0.003 * np.linalg.norm(k, axis=1).mean()))
     places: list[Place] = []
+    spot_p: list[np.ndarray] = []
     evidences: list[Evidences] = []
     left = np.arange(len(k))
     while len(left) >= (1 if not places else 3) and len(places) < MAX_CRYSTALS:
@@ -358,6 +360,7 @@ def identify_pattern(
             )
         )
         evidences.append(evidence)
+        spot_p.append(found.p_value[left])
         mass = evidence.phases @ scale_prior(options.scale)
         best = evidence.best[int(mass.argmax())]
         explained = {spot for spot, _ in best.matched} if best else set()
@@ -374,6 +377,7 @@ def identify_pattern(
             library.phases,
             candidates,
             sigma=sigma,
+            spot_p=spot_p[number],
             centre_a=None,
             area_a2=None,
         )
@@ -494,6 +498,7 @@ def _region(
     candidates: Sequence[Phase],
     *,
     sigma: float,
+    spot_p: np.ndarray,
     centre_a: tuple[float, float] | None,
     area_a2: float | None,
 ) -> Region:
@@ -530,7 +535,7 @@ def _region(
         spots=Spots(
             k_per_a=place.k_per_a,
             strength=place.strength,
-            p_value=np.exp(-place.strength),
+            p_value=spot_p,
             sigma_per_a=sigma,
         ),
         sentence=_verdict(top, float(probability.max()), inside, d_spacings),

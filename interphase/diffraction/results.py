@@ -22,7 +22,8 @@ class Spots:
     strength: np.ndarray
     """Power over the local noise floor, shape (S,)."""
     p_value: np.ndarray
-    """Probability that noise alone makes a spot this strong anywhere it was looked for, (S,)."""
+    """Probability that noise alone makes a spot this strong, shape (S,): at its frequency in one
+    window of an image, or anywhere in a pattern."""
     sigma_per_a: float
     """Standard deviation of a spot's position [1/Å]."""
 

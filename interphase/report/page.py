@@ -150,7 +150,12 @@ def page_values(result: SessionResult) -> dict[str, Any]:
     measurements = [r for r in result.files if not _is_aside(r)]
     tallies = tally_phases(result.files)
     # White is for outlines on an image; here the same phase also stands on white paper.
-    colours = phase_colours(tally.phase for tally in tallies) | {UNKNOWN: "#AEB6BF"}
+    colours = phase_colours(
+        region.phase
+        for result_ in result.files
+        if result_.phase_map
+        for region in result_.phase_map.regions
+    ) | {UNKNOWN: "#AEB6BF"}
     budget = picture_budget(len(measurements))
     times = [
         r.acquisition.time.replace(tzinfo=None)
@@ -166,10 +171,10 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         "figures": _figures(result),
         "phases": [
             {
-                "name": phase_name(tally.phase),
-                "colour": colours[tally.phase],
+                "name": " or ".join(phase_name(phase) for phase in tally.phases),
+                "colour": colours[tally.phases[0]] if tally.certain else colours[UNKNOWN],
+                "certain": tally.certain,
                 "regions": tally.regions,
-                "certain": tally.certain_regions,
                 "files": [(file, f"file-{_index(result, file)}") for file in tally.files],
                 "area": number(tally.area_a2 / 100 if tally.area_a2 is not None else None, "nm²"),
                 "best": probability(tally.best_probability),

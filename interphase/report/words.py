@@ -6,8 +6,12 @@ from datetime import datetime
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
-UNCERTAIN = {"unknown": "unknown crystal", "none": "nothing periodic"}
-"""Words for the hypotheses that are no phases."""
+UNCERTAIN = {
+    "unknown": "unknown crystal",
+    "none": "nothing periodic",
+    "undecided": "undecided",
+}
+"""Words for the verdicts that are no phases."""
 
 
 def phase_name(identifier: str) -> str:

@@ -7,63 +7,76 @@ from datetime import datetime
 
 from interphase.acquisition import Kind
 from interphase.assessment import Assessment
-from interphase.diffraction.results import NONE, UNKNOWN
+from interphase.diffraction.results import NONE, UNKNOWN, Region
 from interphase.session.records import FileResult, file_is_well
 
 MEASURED_KINDS = frozenset({Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION, Kind.SCAN_4D})
 """Kinds in which this version looks for phases."""
 
 
+UNDECIDED = "undecided"
+"""Key of the regions in which more than a few candidates fit."""
+FEW = 3
+"""Candidates that are worth naming together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTally:
-    """Where in a session one phase was found."""
+    """Where in a session one verdict was reached."""
 
-    phase: str
-    """Identifier, or ``unknown``."""
+    phases: tuple[str, ...]
+    """The one phase that is certain, the few that fit equally, ``unknown``, or ``undecided``."""
     files: tuple[str, ...]
-    """Files with at least one region of which this phase is the most probable."""
+    """Files with at least one such region."""
     regions: int
     """Number of such regions, all files together."""
-    certain_regions: int
-    """Those whose assessment is ``ok``: no other candidate fits."""
     area_a2: float | None
     """Their area [Å²]; ``None`` if all were found in diffraction patterns."""
     best_probability: float
-    """Highest probability of any of them."""
+    """Highest probability that any of them gives its first phase."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether one candidate was named and no other fits."""
+        return len(self.phases) == 1 and self.phases[0] not in (UNKNOWN, UNDECIDED)
+
+
+def verdict(region: Region) -> tuple[str, ...]:
+    """Return what is said of a region: one phase, a few, ``unknown`` or ``undecided``."""
+    crystalline = tuple(name for name in region.credible_set if name != NONE)
+    if len(crystalline) > FEW:
+        return (UNDECIDED,)
+    # The order within an ambiguous set says little; one order makes equal verdicts equal.
+    return crystalline if len(crystalline) == 1 else tuple(sorted(crystalline))
 
 
 def tally_phases(files: Iterable[FileResult]) -> tuple[PhaseTally, ...]:
-    """Count where each phase was found, the most certain and widespread first.
+    """Count where each verdict was reached, certain phases first, then the most widespread.
 
     Parameters
     ----------
     files
         Results of a session's files.
     """
-    found: dict[str, list[tuple[str, float | None, float, bool]]] = {}
+    found: dict[tuple[str, ...], list[tuple[str, Region]]] = {}
     for result in files:
         for region in result.phase_map.regions if result.phase_map else ():
-            certain = region.assessment is Assessment.OK
-            found.setdefault(region.phase, []).append(
-                (result.file, region.area_a2, region.probability, certain)
-            )
+            found.setdefault(verdict(region), []).append((result.file, region))
     tallies = []
-    for phase, places in found.items():
-        areas = [area for _, area, _, _ in places if area is not None]
+    for phases, places in found.items():
+        areas = [region.area_a2 for _, region in places if region.area_a2 is not None]
         tallies.append(
             PhaseTally(
-                phase=phase,
-                files=tuple(dict.fromkeys(file for file, *_ in places)),
+                phases=phases,
+                files=tuple(dict.fromkeys(file for file, _ in places)),
                 regions=len(places),
-                certain_regions=sum(certain for *_, certain in places),
                 area_a2=sum(areas) if areas else None,
-                best_probability=max(probability for _, _, probability, _ in places),
+                best_probability=max(region.probability for _, region in places),
             )
         )
     return tuple(
         sorted(
-            tallies,
-            key=lambda t: (t.phase == UNKNOWN, -t.certain_regions, -t.regions, t.phase),
+            tallies, key=lambda t: (not t.certain, t.phases == (UNDECIDED,), -t.regions, t.phases)
         )
     )
 
@@ -173,21 +186,23 @@ def session_sentence(files: Sequence[FileResult]) -> str:
         return "The folder holds no file of a kind that can be read."
     searched = [r for r in files if r.kind in MEASURED_KINDS and r.assessment.answered]
     tallies = tally_phases(files)
-    named = [t for t in tallies if t.phase not in (UNKNOWN, NONE)]
-    sure = [t for t in named if t.certain_regions]
-    # A guess that is more likely wrong than right is no verdict on a session.
-    unsure = [t for t in named if not t.certain_regions and t.best_probability >= 0.5]
+    sure = [t for t in tallies if t.certain]
+    # More than a few candidates are no verdict on a session.
+    unsure = [t for t in tallies if len(t.phases) > 1]
     sentences = []
     where = f"{counted(len(searched), 'image or pattern', 'images and patterns')}"
     if sure:
         holders = {file for t in sure for file in t.files}
-        names = listed([t.phase for t in sure])
+        names = listed([t.phases[0] for t in sure])
         sentences.append(f"{names} {_was(len(sure))} identified in {len(holders)} of {where}.")
     elif searched:
         sentences.append(f"No phase was identified with confidence in {where}.")
     if unsure:
-        names = listed([t.phase for t in unsure])
-        sentences.append(f"{names} {_is(len(unsure))} possible but not certain.")
+        sets = "; ".join(
+            " or ".join("none of the candidates" if p == UNKNOWN else p for p in t.phases)
+            for t in unsure
+        )
+        sentences.append(f"Not told apart: {sets}.")
     places = [region for r in files if r.phase_map for region in r.phase_map.regions]
     if any(region.assessment is Assessment.UNKNOWN_PHASE for region in places):
         sentences.append("Some regions are crystalline but none of the candidates.")
@@ -199,10 +214,6 @@ def session_sentence(files: Sequence[FileResult]) -> str:
 
 def _was(number: int) -> str:
     return "was" if number == 1 else "were"
-
-
-def _is(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def count_assessments(files: Iterable[FileResult]) -> dict[Assessment, int]:

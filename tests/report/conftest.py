@@ -22,7 +22,7 @@ def _region(phase: str, probability: float, assessment: Assessment) -> Region:
         phase=phase,
         probability=probability,
         alternatives={phase: probability, rest: 1 - probability},
-        credible_set=(phase,),
+        credible_set=(phase, rest) if assessment is Assessment.AMBIGUOUS else (phase,),
         assessment=assessment,
         centre_a=(40.0, 40.0),
         area_a2=1200.0,

@@ -23,7 +23,7 @@ def region(phase: str, probability: float, assessment: Assessment = Assessment.O
         phase=phase,
         probability=probability,
         alternatives={phase: probability, "unknown": 1 - probability},
-        credible_set=(phase,),
+        credible_set=(phase, "unknown") if assessment is Assessment.AMBIGUOUS else (phase,),
         assessment=assessment,
         centre_a=(12.0, 34.0),
         area_a2=500.0,
@@ -104,12 +104,13 @@ def test_phases_are_tallied_over_files_the_certain_ones_first() -> None:
             image("c.mrc", region("LiF", 0.99)),
         ]
     )
-    assert [t.phase for t in tallies] == ["LiF", "Li2O", "unknown"]
+    assert [t.phases for t in tallies] == [("LiF",), ("Li2O", "unknown"), ("unknown",)]
     lithium_fluoride = tallies[0]
     assert lithium_fluoride.files == ("b.mrc", "c.mrc")
     assert lithium_fluoride.area_a2 == 1000.0
     assert lithium_fluoride.best_probability == 0.99
-    assert (tallies[1].regions, tallies[1].certain_regions) == (1, 0)
+    assert [t.certain for t in tallies] == [True, False, False]
+    assert tallies[1].regions == 1
 
 
 def test_doses_are_listed_in_time_and_the_unknown_stays_unknown() -> None:
@@ -137,8 +138,8 @@ def test_doses_are_listed_in_time_and_the_unknown_stays_unknown() -> None:
         ),
         (
             [image("a.mrc", region("Li2O", 0.5, Assessment.AMBIGUOUS)), failed("b.mrc")],
-            "No phase was identified with confidence in 1 image or pattern. Li2O is possible but "
-            "not certain. 1 file could not be assessed.",
+            "No phase was identified with confidence in 1 image or pattern. Not told apart: Li2O "
+            "or none of the candidates. 1 file could not be assessed.",
         ),
         (
             [image("a.mrc", region("unknown", 0.99, Assessment.UNKNOWN_PHASE))],
