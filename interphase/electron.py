@@ -288,7 +288,8 @@ def contrast_transfer(
     Returns
     -------
     float or ndarray
-        :math:`-[\sqrt{1-Q^2}\sin\chi + Q\cos\chi]` times both envelopes, -1 to 1. The
+        :math:`-[\sqrt{1-Q^2}\sin\chi - Q\cos\chi]` times both envelopes, -1 to 1: with
+        underfocus, where :math:`\chi` starts negative, phase and amplitude contrast add up. The
         overall sign is a convention; powers use its square.
 
     Examples
@@ -317,7 +318,7 @@ def contrast_transfer(
         spherical_aberration_mm=spherical_aberration_mm,
         semi_convergence_angle_mrad=semi_convergence_angle_mrad,
     )
-    transfer: Real = -(phase_share * np.sin(chi) + amplitude_contrast * np.cos(chi))
+    transfer: Real = -(phase_share * np.sin(chi) - amplitude_contrast * np.cos(chi))
     return _plain(transfer * temporal * spatial)
 
 

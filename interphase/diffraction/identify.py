@@ -15,7 +15,7 @@ from interphase.diffraction.patterns import (
     find_pattern_spots,
     without_hot_pixels,
 )
-from interphase.diffraction.posterior import Posterior, combine, credible_set
+from interphase.diffraction.posterior import Posterior, chance_of_noise, combine, credible_set
 from interphase.diffraction.regions import Place, find_places
 from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
 from interphase.diffraction.spectra import (
@@ -30,6 +30,7 @@ from interphase.diffraction.spectra import (
 from interphase.diffraction.spots import SpotTable, find_spots
 from interphase.diffraction.templates import Templates, make_templates
 from interphase.errors import ParameterError
+from interphase.noise import p_anywhere
 from interphase.phases import Contrast, Phase
 
 # Power over the floor from which on a maximum is listed as a spot.
@@ -204,7 +205,9 @@ def identify_image(
                 library.phases,
                 candidates,
                 sigma=options.evidence.position_sigma / length,
-                spot_p=np.exp(-place.strength),
+                spot_p=p_anywhere(
+                    np.exp(-place.strength), float(freq.searched.sum()) * grid.independent
+                ),
                 centre_a=(
                     origin_a + place.centre[0] * step_a,
                     origin_a + place.centre[1] * step_a,
@@ -397,7 +400,7 @@ def _posterior(places: list[Place], evidences: list[Evidences], options: Options
     return combine(
         np.stack([e.phases for e in evidences]),
         np.array([e.unknown for e in evidences]),
-        chance=np.array([p.p_value for p in places]),
+        chance=chance_of_noise(np.array([p.p_value for p in places])),
         scale=scale_prior(options.scale),
         unknown_prior=options.evidence.unknown_prior,
     )
@@ -510,6 +513,10 @@ def _region(
     for partner in _inseparable(tuple(candidates), top, max(INSEPARABLE, posterior.scale_sigma)):
         if partner not in inside:
             inside.append(partner)
+    match = evidence.best[names.index(top)] if top in names else None
+    if top in names and match is None and UNKNOWN not in inside:
+        # One set of fringes has a spacing, and a spacing alone is no phase.
+        inside.append(UNKNOWN)
     if top == NONE:
         assessment = Assessment.NO_PERIODICITY
     elif len(inside) > 1:
@@ -518,7 +525,6 @@ def _region(
         assessment = Assessment.UNKNOWN_PHASE
     else:
         assessment = Assessment.OK
-    match = evidence.best[names.index(top)] if top in names else None
     d_spacings = 1 / np.linalg.norm(place.k_per_a, axis=1)
     return Region(
         phase=top,
@@ -564,9 +570,11 @@ def _verdict(top: str, probability: float, inside: list[str], d_spacings: np.nda
     if top == UNKNOWN and len(inside) == 1:
         return f"Crystalline, but none of the candidates (spacings {spacings} Å)."
     if len(inside) == 1:
-        return f"{top} with probability {probability:.2f} (spacings {spacings} Å)."
-    words = ["none of the candidates" if h == UNKNOWN else h for h in inside if h != NONE]
-    return f"Cannot tell {' from '.join(words)} (spacings {spacings} Å)."
+        stated = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
+        return f"{top} with probability {stated} (spacings {spacings} Å)."
+    other = {UNKNOWN: "none of the candidates", NONE: "noise"}
+    words = [other.get(hypothesis, hypothesis) for hypothesis in inside]
+    return f"Not told apart: {', '.join(words)} (spacings {spacings} Å)."
 
 
 def _area_fraction(labels: np.ndarray, regions: list[Region]) -> dict[str, float]:

@@ -10,8 +10,8 @@ clutter alone is
 where :math:`\rho` is the density of clutter and :math:`k_{i(j)}` the spot nearest to
 :math:`g_j`. Present reflections count for the lattice, absent ones against it, and spots that
 belong to something else count for nothing, however strong they are: a misfit has a bounded cost.
-The evidence of a phase is the mean of L over all orientations. The scale error of the image
-stays explicit, because all places of an image share it.
+The evidence of a phase is the weighted mean of L over all orientations. The scale error of the
+image stays explicit, because all places of an image share it.
 
 The form is that of multi-target tracking with clutter and missed detections
 (Bar-Shalom & Li, Multitarget-Multisensor Tracking, 1995), applied to a lattice.
@@ -28,7 +28,7 @@ from interphase.diffraction.templates import MAX_REFLECTIONS, Templates
 
 # Scale errors at which evidence is tabulated (fraction by which lengths come out too long).
 SCALE_GRID = np.linspace(-0.099, 0.099, 67)
-# Cells in the table are known to this (fraction): temperature, composition, rounding.
+# Cells are taken as known to this (fraction): temperature, composition, rounding. A working value.
 CELL_SIGMA = 0.003
 # Spots that are matched; the strongest of a place.
 MAX_SPOTS = 8
@@ -217,6 +217,9 @@ def weigh(
         left to `combine` and only decides which orientation is called the best.
     """
     spots = (k_per_a[:, 1] + 1j * k_per_a[:, 0])[:MAX_SPOTS]
+    if len(strength) > MAX_SPOTS:
+        # Reflections as weak as the spots left out are not waited for.
+        threshold = max(threshold, float(strength[MAX_SPOTS - 1]))
     visibility = Visibility(
         strongest=float(strength[0]),
         farthest=float(abs(spots).max()),
@@ -600,4 +603,19 @@ def _unknown_lattice(
         + np.log1p(-seen).sum(axis=1)
         + np.log(np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count)
     )
-    return float(np.exp(np.clip(log_weight, -700, 700)).sum())
+    several = np.exp(np.clip(log_weight, -700, 700)).sum()
+    return float(several + _single_rows(spots, visibility, clutter, k_max))
+
+
+def _single_rows(spots: np.ndarray, visibility: Visibility, clutter: float, k_max: float) -> float:
+    """Return the likelihood of unknown crystals of which one spot is all that shows.
+
+    Its spacing may be any, evenly in the logarithm, and its direction too; the second order, of a
+    quarter of the strength, is seen or missed like any reflection.
+    """
+    k = abs(spots)
+    first = detection_probability(np.ones(len(k)), k, visibility)
+    order = np.where(
+        2 * k < k_max, detection_probability(np.full(len(k), 0.25), 2 * k, visibility), 0
+    )
+    return float(OBLIQUE_SHARE * (first / clutter / (np.pi * k**2 * LOG_RANGE) * (1 - order)).sum())

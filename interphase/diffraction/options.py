@@ -11,8 +11,8 @@ from interphase.phases import Contrast
 class ScalePrior:
     """What is believed of an image's common scale error before looking at it.
 
-    A header's pixel size is usually right to about a per cent and sometimes wrong by five, so
-    the prior is a narrow normal distribution with a wide one beside it.
+    The prior is a narrow normal distribution with a wide one beside it, because a header's pixel
+    size is sometimes wrong by several per cent. The numbers are working values.
     """
 
     sigma: float = 0.01

@@ -45,7 +45,7 @@ def combine(
     unknown
         Likelihood of a crystal that is none of them, shape (R,).
     chance
-        Probability that noise makes the place, shape (R,).
+        Posterior probability that noise made the place, shape (R,).
     scale
         Prior probability of each scale error, shape (E,).
     unknown_prior
@@ -79,6 +79,21 @@ def combine(
         scale=_normalised(log_belief[None])[0],
         scale_of=mean.reshape(n_places, n_candidates),
     )
+
+
+def chance_of_noise(p_value: np.ndarray) -> np.ndarray:
+    """Return the least probability that noise made what has this p-value, at even odds before.
+
+    A p-value is not the probability of its null hypothesis. Whatever the alternative, the odds
+    for noise are at least ``-e p ln p`` (Sellke, Bayarri & Berger, Am. Stat. 55, 62 (2001),
+    doi:10.1198/000313001300339950).
+
+    >>> chance_of_noise(np.array([0.01])).round(2).tolist()
+    [0.11]
+    """
+    p = np.clip(p_value, 1e-300, 1 / np.e)
+    odds = -np.e * p * np.log(p)
+    return np.asarray(odds / (1 + odds))
 
 
 def _normalised(log_weight: np.ndarray) -> np.ndarray:

@@ -22,8 +22,7 @@ class Spots:
     strength: np.ndarray
     """Power over the local noise floor, shape (S,)."""
     p_value: np.ndarray
-    """Probability that noise alone makes a spot this strong, shape (S,): at its frequency in one
-    window of an image, or anywhere in a pattern."""
+    """Probability that noise alone makes a spot this strong anywhere it was looked for, (S,)."""
     sigma_per_a: float
     """Standard deviation of a spot's position [1/Å]."""
 
@@ -39,13 +38,15 @@ class Region:
     alternatives: Mapping[str, float]
     """Posterior probability of every hypothesis, ``unknown`` and ``none`` included; sums to 1."""
     credible_set: tuple[str, ...]
-    """The fewest hypotheses that hold 90 % of the probability, most probable first."""
+    """The fewest hypotheses that hold 90 % of the probability, most probable first; then those that
+    no lattice image separates from them, and ``unknown`` where one spacing is all there is."""
     assessment: Assessment
     """``ok``, ``ambiguous`` or ``unknown_phase``."""
     centre_a: tuple[float, float] | None
     """(y, x) of the region's centre, from the image's first pixel [Å]; ``None`` in a pattern."""
     area_a2: float | None
-    """Area of the region [Å²]; ``None`` in a pattern."""
+    """Area of the region [Å²], good to about half a window and too small at the image's border;
+    ``None`` in a pattern."""
     d_spacings_a: tuple[float, ...]
     """Measured spacings, strongest first [Å], as the image's own calibration gives them."""
     zone_axis: tuple[int, int, int] | None

@@ -2,7 +2,8 @@
 
 A template is the zero-layer pattern of one orientation: the reflections that a crystallite of
 some thickness excites, projected along the beam. The templates of a phase cover all
-orientations evenly, so that an average over them is an average over orientation.
+orientations, with weights: those that show strong reflections are met more often among places
+that are looked at, and low-index zone axes are among them exactly.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from interphase.phases import Contrast, Phase, point_group_rotations, reflection
 MAX_REFLECTIONS = 16
 # Reflections weaker than this share of their template's strongest are not waited for.
 WEAKEST = 0.002
+# Orientations whose strongest reflection is weaker than this share of the phase's are not met.
+BRIGHT = 0.005
 # Intensity that dynamical scattering, or another contrast than that of electron diffraction, may
 # lend to a reflection that is weak by accident, as a share of the phase's strongest.
 LENT = 0.003
@@ -82,14 +85,18 @@ def make_templates(
         return _nothing(phase.identifier)
     seen = table.d_a <= d_max_a
     g, hkl, intensity = table.g_per_a[seen], table.hkl[seen], table.intensity[seen]
-    intensity = np.maximum(intensity, LENT * table.intensity.max())
+    strongest = table.intensity.max()
+    lent = np.maximum(intensity, LENT * strongest)
     directions = _asymmetric_directions(
         point_group_rotations(phase), phase.lattice_vectors, spacing_deg
     )
     if len(g) == 0:
         return _nothing(phase.identifier)
     excitation = directions @ g.T
-    visible = intensity * np.exp(-2.08 * (excitation * thickness_a) ** 2)
+    excited = np.exp(-2.08 * (excitation * thickness_a) ** 2)
+    # Lent intensity adds spots to an orientation; it does not make one visible.
+    brightest = (intensity * excited).max(axis=1)
+    visible = lent * excited
     frame = _plane_frame(directions)
     flat = np.einsum("tic,rc->tri", frame, g)
 
@@ -106,10 +113,10 @@ def make_templates(
     share = visible / np.maximum(visible[:, :1], np.finfo(float).tiny)
     share = np.where(share < WEAKEST, 0, share)
     in_plane = np.take_along_axis(flat, order[..., None], axis=1)
-    bright = visible[:, 0] > WEAKEST * intensity.max()
+    bright = brightest > BRIGHT * strongest
     # A place is looked at because it shows spots, so orientations that show strong ones are met
     # more often than their share of all orientations.
-    weight = np.sqrt(visible[bright, 0])
+    weight = np.sqrt(brightest[bright])
     return Templates(
         phase=phase.identifier,
         g_per_a=np.where(share[..., None] > 0, in_plane, np.nan)[bright],

@@ -217,7 +217,13 @@ def _with_scan_dose(acquisition: Acquisition) -> Acquisition:
     statement = DoseStatement(
         dose_e_per_a2=dose, source=Source(origin=Origin.DERIVED, detail=detail)
     )
+    doubt = (
+        ()
+        if acquisition.frames
+        else ("The number of scans is not recorded: the dose is that of one, a lower bound.",)
+    )
     return replace(
         acquisition.with_values(Origin.DERIVED, detail, dose_e_per_a2=dose),
+        warnings=(*acquisition.warnings, *doubt),
         dose_statements=(*acquisition.dose_statements, statement),
     )

@@ -26,6 +26,7 @@ from interphase.session.summary import (
     dose_rows,
     session_sentence,
     tally_phases,
+    verdict,
 )
 
 ASSESSMENT_WORDS: Mapping[Assessment, tuple[str, str]] = {
@@ -171,8 +172,8 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         "figures": _figures(result),
         "phases": [
             {
-                "name": " or ".join(phase_name(phase) for phase in tally.phases),
-                "colour": colours[tally.phases[0]] if tally.certain else colours[UNKNOWN],
+                "name": _verdict_name(tally.phases),
+                "colour": _verdict_colour(tally.phases, colours),
                 "certain": tally.certain,
                 "regions": tally.regions,
                 "files": [(file, f"file-{_index(result, file)}") for file in tally.files],
@@ -248,15 +249,13 @@ def _dose(result: SessionResult) -> dict[str, Any]:
     highest = max(known, default=0.0) or 1.0
     sentences = []
     if known:
-        total = number(sum(known), "e/Å²", digits=4)
-        sentences.append(
-            f"{counted(len(known), 'exposure')} of known dose add up to {total}, all places "
-            "together."
-        )
+        least, most = (number(dose, digits=4) for dose in (min(known), max(known)))
+        span = f"{most} e/Å²" if least == most else f"{least} to {most} e/Å²"
+        sentences.append(f"{counted(len(known), 'exposure')} of known dose: {span} each.")
     if unknown:
         sentences.append(
-            f"The dose of {counted(unknown, 'exposure')} is not stated anywhere and comes on top: "
-            "every total here is a lower bound."
+            f"The dose of {counted(unknown, 'exposure')} is not stated anywhere: what a place has "
+            "received is known from below only."
         )
     return {
         "sentence": " ".join(sentences),
@@ -280,6 +279,15 @@ def _dose(result: SessionResult) -> dict[str, Any]:
     }
 
 
+def _verdict_name(phases: Sequence[str]) -> str:
+    return " or ".join(phase_name(phase) for phase in phases)
+
+
+def _verdict_colour(phases: Sequence[str], colours: Mapping[str, str]) -> str:
+    """Return a phase's colour if it is the only one, else that of the unknown."""
+    return colours.get(phases[0], colours[UNKNOWN]) if len(phases) == 1 else colours[UNKNOWN]
+
+
 def card(
     result: FileResult,
     index: int,
@@ -293,7 +301,7 @@ def card(
     word, tone = ASSESSMENT_WORDS[result.assessment]
     acquisition = result.acquisition
     regions = result.phase_map.regions if result.phase_map else ()
-    shown = list(dict.fromkeys(region.phase for region in regions))
+    shown = list(dict.fromkeys(verdict(region) for region in regions))
     return {
         "id": f"file-{index}",
         "file": result.file,
@@ -304,7 +312,7 @@ def card(
         "word": word,
         "tone": tone,
         "sentence": with_names(result.sentence, candidates),
-        "phases": [(phase_name(phase), colours[phase]) for phase in shown],
+        "phases": [(_verdict_name(phases), _verdict_colour(phases, colours)) for phases in shown],
         "dose": number(acquisition.dose_e_per_a2) if acquisition else "–",
         "warnings": result.warnings,
         "figures": figures(result, pictures, colours=colours, budget=budget),

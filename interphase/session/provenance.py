@@ -55,7 +55,13 @@ def provenance(
         "seed": None,
         "seed_note": "no random number is drawn",
         "candidates": [
-            {"phase": phase.identifier, "grade": phase.grade, "source": phase.source}
+            {
+                "phase": phase.identifier,
+                "grade": phase.grade,
+                "site_grade": phase.site_grade,
+                "source": phase.source,
+                "note": phase.note,
+            }
             for phase in phases
         ],
         "inputs": list(inputs),

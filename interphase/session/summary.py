@@ -17,7 +17,9 @@ MEASURED_KINDS = frozenset({Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION, Kind.SCAN_
 UNDECIDED = "undecided"
 """Key of the regions in which more than a few candidates fit."""
 FEW = 3
-"""Candidates that are worth naming together."""
+"""Hypotheses that are worth naming together."""
+HYPOTHESES = {UNKNOWN: "none of the candidates", NONE: "nothing periodic"}
+"""Words for the hypotheses that are no phases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,7 @@ class PhaseTally:
     """Where in a session one verdict was reached."""
 
     phases: tuple[str, ...]
-    """The one phase that is certain, the few that fit equally, ``unknown``, or ``undecided``."""
+    """The one phase that is certain, the few hypotheses that fit, ``unknown``, or ``undecided``."""
     files: tuple[str, ...]
     """Files with at least one such region."""
     regions: int
@@ -33,7 +35,7 @@ class PhaseTally:
     area_a2: float | None
     """Their area [Å²]; ``None`` if all were found in diffraction patterns."""
     best_probability: float
-    """Highest probability that any of them gives its first phase."""
+    """Highest probability that any of them gives `phases` together."""
 
     @property
     def certain(self) -> bool:
@@ -42,12 +44,15 @@ class PhaseTally:
 
 
 def verdict(region: Region) -> tuple[str, ...]:
-    """Return what is said of a region: one phase, a few, ``unknown`` or ``undecided``."""
-    crystalline = tuple(name for name in region.credible_set if name != NONE)
-    if len(crystalline) > FEW:
+    """Return what is said of a region: one phase, a few hypotheses, or ``undecided``."""
+    if len(region.credible_set) > FEW:
         return (UNDECIDED,)
-    # The order within an ambiguous set says little; one order makes equal verdicts equal.
-    return crystalline if len(crystalline) == 1 else tuple(sorted(crystalline))
+    if region.assessment is Assessment.AMBIGUOUS:
+        # The order within a set says little; one order makes equal verdicts equal.
+        return tuple(
+            sorted({*region.credible_set, *((UNKNOWN,) if len(region.credible_set) == 1 else ())})
+        )
+    return region.credible_set
 
 
 def tally_phases(files: Iterable[FileResult]) -> tuple[PhaseTally, ...]:
@@ -71,7 +76,12 @@ def tally_phases(files: Iterable[FileResult]) -> tuple[PhaseTally, ...]:
                 files=tuple(dict.fromkeys(file for file, _ in places)),
                 regions=len(places),
                 area_a2=sum(areas) if areas else None,
-                best_probability=max(region.probability for _, region in places),
+                best_probability=max(
+                    region.probability
+                    if phases == (UNDECIDED,)
+                    else sum(region.alternatives.get(phase, 0.0) for phase in phases)
+                    for _, region in places
+                ),
             )
         )
     return tuple(
@@ -199,8 +209,7 @@ def session_sentence(files: Sequence[FileResult]) -> str:
         sentences.append(f"No phase was identified with confidence in {where}.")
     if unsure:
         sets = "; ".join(
-            " or ".join("none of the candidates" if p == UNKNOWN else p for p in t.phases)
-            for t in unsure
+            " or ".join(HYPOTHESES.get(phase, phase) for phase in t.phases) for t in unsure
         )
         sentences.append(f"Not told apart: {sets}.")
     places = [region for r in files if r.phase_map for region in r.phase_map.regions]

@@ -264,12 +264,18 @@ def diffraction_intensity(
             f"aperture_diameter_a is {aperture_diameter_a!r}: expected more than 0 and at most "
             f"the field of {extent:.1f} Å"
         )
-    along = (np.arange(rows) - rows // 2) * wave.pixel_size_a[0]
-    radius = np.hypot(along[:, None], along)
-    soft = 0.1 * aperture_diameter_a
-    aperture = np.clip((aperture_diameter_a / 2 - radius) / soft, 0, 1)
+    aperture = _soft_aperture(wave, aperture_diameter_a)
     pattern = np.abs(np.fft.fftshift(np.fft.fft2(wave.array * aperture))) ** 2
     return pattern / pattern.sum(), 1 / extent
+
+
+def _soft_aperture(wave: ExitWave, diameter_a: float) -> np.ndarray:
+    """Return the transmitted amplitude of a disc with a soft rim, shape of the wave."""
+    rows = len(wave.array)
+    along = (np.arange(rows) - rows // 2) * wave.pixel_size_a[0]
+    radius = np.hypot(along[:, None], along)
+    aperture: np.ndarray = np.clip((diameter_a / 2 - radius) / (0.1 * diameter_a), 0, 1)
+    return aperture
 
 
 def diffraction_pattern(
@@ -308,7 +314,10 @@ def diffraction_pattern(
     share, step = diffraction_intensity(wave, aperture_diameter_a=aperture_diameter_a)
     along = (np.arange(len(share)) - len(share) // 2) * step
     share = np.where(np.hypot(along[:, None], along) < beam_stop_per_a, 0.0, share)
-    electrons = share * (dose_e_per_a2 * np.pi / 4 * aperture_diameter_a**2)
+    open_area_a2 = (_soft_aperture(wave, aperture_diameter_a) ** 2).sum() * np.prod(
+        wave.pixel_size_a
+    )
+    electrons = share * (dose_e_per_a2 * open_area_a2)
     return record_electrons(electrons, detector=detector, rng=rng), step
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from interphase.diffraction import PhaseMap, Region, identify_image
+from interphase.assessment import Assessment
+from interphase.diffraction import UNKNOWN, PhaseMap, Region, identify_image
 from interphase.phases import candidates
 from interphase.simulation import (
     IDEAL_COUNTER,
@@ -77,10 +78,14 @@ class Exposed:
     """Whether the field is pure film."""
 
 
-def expose(path: Path, study: dict) -> list[Exposed]:
-    """Identify phases in one field at every dose."""
+def expose(path: Path, study: dict, leave_out: bool) -> list[Exposed]:
+    """Identify phases in one field at every dose, perhaps with its own phase left out."""
     field = load_field(path)
     phases = candidates(study["analysis"]["candidates"])
+    if leave_out:
+        # LiH and LiF have the same lattice: without both, neither is in the list.
+        absent = {"LiF", "LiH"} if field.plan.phase == "LiF" else {field.plan.phase}
+        phases = tuple(phase for phase in phases if phase.identifier not in absent)
     exposed = []
     for number, dose in enumerate(study["exposure"]["doses_e_per_a2"]):
         rng = np.random.default_rng([field.plan.seed, number])
@@ -185,6 +190,26 @@ def reliability(exposed: Iterable[Exposed]) -> list[dict[str, object]]:
     return rows
 
 
+def unlisted(exposed: Iterable[Exposed]) -> list[dict[str, object]]:
+    """Return what is said of crystallites whose phase is not among the candidates, per dose."""
+    rows = []
+    kept = [e for e in exposed if not e.empty]
+    for dose in sorted({e.dose_e_per_a2 for e in kept}):
+        regions = [
+            o.region for e in kept if e.dose_e_per_a2 == dose for o in e.outcomes if o.region
+        ]
+        rows.append(
+            {
+                "dose_e_per_a2": dose,
+                "regions": len(regions),
+                "named_alone_wrongly": sum(r.assessment is Assessment.OK for r in regions),
+                "unknown_in_set": sum(UNKNOWN in r.credible_set for r in regions),
+                "unknown_alone": sum(r.assessment is Assessment.UNKNOWN_PHASE for r in regions),
+            }
+        )
+    return rows
+
+
 def false_alarms(exposed: Iterable[Exposed]) -> list[dict[str, object]]:
     """Return, per dose, pure films with a region, and regions beside the crystallites."""
     rows = []
@@ -249,10 +274,17 @@ def main(argv: Sequence[str] | None = None) -> Path:
         for job in jobs:
             job.result()
         paths = [folder / f"{plan.name}.npz" for plan in plans]
-        exposed = [e for part in pool.map(expose, paths, [study] * len(paths)) for e in part]
+        many = len(paths)
+        exposed = [
+            e for part in pool.map(expose, paths, [study] * many, [False] * many) for e in part
+        ]
+        without = [
+            e for part in pool.map(expose, paths, [study] * many, [True] * many) for e in part
+        ]
     write_csv(out / "summary.csv", summary(exposed))
     write_csv(out / "reliability.csv", reliability(exposed))
     write_csv(out / "false_alarms.csv", false_alarms(exposed))
+    write_csv(out / "unlisted.csv", unlisted(without))
     return out
 
 

@@ -137,7 +137,15 @@ def make_result(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Sessi
             provenance={
                 "made": "2026-03-02T12:00:00+00:00",
                 "versions": {"interphase": "0.1.0"},
-                "candidates": [{"phase": "LiF", "grade": "A", "source": "a source"}],
+                "candidates": [
+                    {
+                        "phase": "LiF",
+                        "grade": "A",
+                        "site_grade": "A",
+                        "source": "a source",
+                        "note": "",
+                    }
+                ],
                 "citations": {"numpy": "a paper"},
             },
         )

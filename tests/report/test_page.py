@@ -78,8 +78,8 @@ def test_an_unknown_dose_is_said_to_be_unknown_and_totals_are_lower_bounds(
     assert [row["dose"] for row in dose["rows"]] == ["20", "21", None]
     assert dose["rows"][0]["source"] == "sidecar: ExposureDose"
     assert "give `dose_e_per_a2`" in dose["rows"][2]["source"]
-    assert "add up to 41" in dose["sentence"]
-    assert "lower bound" in dose["sentence"]
+    assert "2 exposures of known dose: 20 to 21 e/Å² each." in dose["sentence"]
+    assert "from below only" in dose["sentence"]
     assert ">?</text>" in dose["chart"]
 
 

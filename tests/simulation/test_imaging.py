@@ -170,7 +170,10 @@ def test_recorded_pattern_counts_the_electrons_beside_the_beam_stop(crystal_wave
     k = (np.arange(256) - 128) * step
     inside = np.hypot(k[:, None], k) < 0.1
     share, _ = diffraction_intensity(crystal_wave, aperture_diameter_a=50.0)
-    expected = share[~inside].sum() * 100 * np.pi / 4 * 50**2
+    # The amplitude is 1 to a radius of 20 Å and falls evenly to 0 at 25 Å; electrons pass with
+    # its square.
+    open_area = np.pi * 20**2 + 2 * np.pi * (25 * 5**3 / 3 - 5**4 / 4) / 5**2
+    expected = share[~inside].sum() * 100 * open_area
     assert pattern[inside].sum() == 0
     assert pattern.sum() == pytest.approx(expected, abs=5 * np.sqrt(expected))
 
