@@ -313,9 +313,9 @@ def identify_pattern(
         centre = find_centre(data)
         if centre is None:
             return without(
-                Assessment.NO_PERIODICITY,
+                Assessment.UNUSABLE,
                 "Neither a direct beam nor a centre of symmetry is in view, so no spacing can be "
-                "measured: give the centre if you know it.",
+                "measured; in Python the centre can be given.",
             )
     r_max = min(1 / options.d_min_a / sampling, float(np.hypot(*pattern.shape)))
     r_min = max(1 / options.d_max_a / sampling, 3.0)
@@ -514,8 +514,10 @@ def _region(
         if partner not in inside:
             inside.append(partner)
     match = evidence.best[names.index(top)] if top in names else None
-    if top in names and match is None and UNKNOWN not in inside:
-        # One set of fringes has a spacing, and a spacing alone is no phase.
+    explained = {spot for spot, _ in match.matched} if match else set()
+    if top in names and 0 not in explained and UNKNOWN not in inside:
+        # One set of fringes has a spacing, and a spacing alone is no phase; nor is a lattice that
+        # the strongest spot does not belong to.
         inside.append(UNKNOWN)
     if top == NONE:
         assessment = Assessment.NO_PERIODICITY

@@ -177,8 +177,13 @@ def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.nd
 
 
 def log_power(power: np.ndarray) -> np.ndarray:
-    """Return the logarithm of power, finite where the power is zero."""
-    return np.asarray(np.log(np.maximum(power, np.finfo(np.float32).tiny)))
+    """Return the logarithm of power, no less than what rounding leaves of a full-scale image.
+
+    Images are scaled to 1, so that a window of N × N pixels holds up to N² of power at one
+    frequency; no camera reaches 1e-12 of that, but a computed picture without noise does.
+    """
+    least = np.float32(1e-12 * power.shape[-2] ** 2)
+    return np.asarray(np.log(np.maximum(power, least)))
 
 
 def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.ndarray:

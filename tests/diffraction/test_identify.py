@@ -238,3 +238,29 @@ def test_an_inverted_image_shows_the_same_phase(rng):
         for i in (image, image.max() - image)
     )
     assert [r.phase for r in plain.regions] == [r.phase for r in inverted.regions]
+
+
+@pytest.mark.parametrize("spacing", [2.2, 2.5, 2.9, 3.3, 4.0])
+@pytest.mark.parametrize("listed", ["LiF", "Li2O,LiF,Li2CO3", "sodium-sei"])
+def test_one_set_of_fringes_names_no_phase(spacing, listed):
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:256, :256] * 0.4
+    fringes = 30 * (1 + 0.3 * np.cos(2 * np.pi * (0.6 * y + 0.8 * x) / spacing))
+    found = identify_image(rng.poisson(fringes), pixel_size_a=0.4, candidates=candidates(listed))
+    assert found.regions
+    assert all(region.assessment is not Assessment.OK for region in found.regions)
+
+
+def test_a_computed_ramp_has_no_lattice():
+    y, x = np.mgrid[:256, :256]
+    found = identify_image(x + 0.3 * y, pixel_size_a=0.2, candidates=candidates("LiF"))
+    assert found.assessment is Assessment.NO_PERIODICITY
+
+
+@pytest.mark.parametrize(("down", "across"), [(0.0, 1.0), (1.0, 0.0), (0.6, 1.0)])
+def test_the_edge_of_a_specimen_is_no_lattice(down, across):
+    y, x = np.mgrid[:256, :256]
+    step = np.where(down * y + across * x > 140, 80, 20)
+    counts = np.random.default_rng(0).poisson(step)
+    found = identify_image(counts, pixel_size_a=0.5, candidates=candidates("LiF"))
+    assert found.assessment is Assessment.NO_PERIODICITY

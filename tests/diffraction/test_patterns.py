@@ -117,14 +117,30 @@ def test_a_pattern_of_another_lattice_names_none(rng):
     assert found.regions[0].probability > 0.5
 
 
-def test_noise_without_a_centre_is_no_periodicity(rng):
+def test_noise_without_a_centre_cannot_be_measured(rng):
     found = identify_pattern(
         rng.poisson(20.0, (SIZE, SIZE)),
         reciprocal_pixel_size_per_a=PIXEL,
         candidates=candidates("LiF"),
     )
-    assert found.assessment is Assessment.NO_PERIODICITY
-    assert "give the centre" in found.sentence
+    assert found.assessment is Assessment.UNUSABLE
+    assert "the centre can be given" in found.sentence
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.05, 0.5, 2.0])
+def test_a_few_electrons_are_no_crystal(mean):
+    false = 0
+    for seed in range(20):
+        counts = np.random.default_rng(seed).poisson(mean, (SIZE, SIZE))
+        found = identify_pattern(
+            counts,
+            reciprocal_pixel_size_per_a=PIXEL,
+            candidates=candidates("LiF"),
+            centre=(SIZE / 2, SIZE / 2),
+        )
+        false += bool(found.regions)
+    # Stated: one in a hundred. Three of twenty happen by chance once in a thousand times.
+    assert false < 3
 
 
 def test_a_pattern_that_is_all_direct_beam_is_too_coarse(rng):

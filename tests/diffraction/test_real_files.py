@@ -134,7 +134,7 @@ def test_images_without_a_lattice_name_no_phase(shared_data, file, crop, assessm
         "test_diffraction_pattern.dm3",
     ],
 )
-def test_patterns_of_noise_are_no_periodicity(shared_data, file):
+def test_patterns_of_noise_cannot_be_measured(shared_data, file):
     loaded = read(shared_data / "diffraction" / file)
     data = np.asarray(loaded.signal.data)
     found = identify_pattern(
@@ -142,7 +142,7 @@ def test_patterns_of_noise_are_no_periodicity(shared_data, file):
         reciprocal_pixel_size_per_a=loaded.acquisition.reciprocal_pixel_size_per_a,
         candidates=candidates("lithium-sei"),
     )
-    assert found.assessment is Assessment.NO_PERIODICITY
+    assert found.assessment is Assessment.UNUSABLE
 
 
 def test_the_direct_beam_of_a_real_scan_is_found(shared_data):
