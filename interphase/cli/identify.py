@@ -15,11 +15,15 @@ from interphase.cli.common import (
     result_json,
     styled,
 )
+from interphase.errors import ParameterError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from interphase.session.records import FileResult
+
+LARGEST_PIXEL_A = 1e7
+"""A pixel of 1 mm: no electron micrograph is coarser [Å]."""
 
 
 def identify(
@@ -43,8 +47,17 @@ def identify(
 ) -> int:
     """Find the phases in images and diffraction patterns, with probabilities."""
     from interphase.session.records import FileResult
-    from interphase.session.single import measure_paths, write_single
+    from interphase.session.single import measure_paths, output_names, write_single
 
+    if beam_energy is not None and not 1 <= beam_energy <= 3000:
+        raise ParameterError(
+            f"--beam-energy is {beam_energy:.15g} keV: expected 1 to 3000; did you give volts?"
+        )
+    if pixel_size is not None and not 0 < pixel_size <= LARGEST_PIXEL_A:
+        raise ParameterError(
+            f"--pixel-size is {pixel_size:.15g} Å: expected more than 0 and at most "
+            f"{LARGEST_PIXEL_A:.0e}; it is the side of one pixel in ångström"
+        )
     given = {
         "pixel_size_a": pixel_size,
         "reciprocal_pixel_size_per_a": reciprocal_pixel_size,
@@ -56,9 +69,10 @@ def identify(
             advance(done, total, result.file if result else "")
 
         measured = measure_paths(files, phases=phases, given=given, progress=progress)
-    for result, pictures in measured:
+    names = output_names([result.file for result, _ in measured])
+    for (result, pictures), name in zip(measured, names, strict=True):
         if out is not None:
-            write_single(result, pictures, out)
+            write_single(result, pictures, out, name=name)
         if json:
             print_json(result_json(result))
         else:

@@ -23,21 +23,32 @@ def info(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
 ) -> int:
-    """Say what files hold: axes, calibration, microscope, dose, what is missing."""
+    """Say what files hold: axes, calibration, microscope, dose, what is missing.
+
+    Folders among the files are skipped, and the exit status is then 1.
+    """
     from interphase.session.single import describe_paths, write_session_files
 
+    folders = [path for path in files if path.is_dir()]
+    # A call that names nothing but folders is wrong: describe_paths says so.
+    wanted = [path for path in files if path not in folders] or files
+    well = not folders
     read = []
-    for acquisition, described in describe_paths(files):
-        if acquisition is not None:
+    for acquisition, described in describe_paths(wanted):
+        if acquisition is None:
+            well = False
+        else:
             read.append((Path(described["file"]), acquisition))
         if json:
             print_json(described)
         else:
             _print(console(), described)
+    for folder in folders:
+        typer.echo(f"interphase: skipped {folder}, which is a folder", err=True)
     if write_session:
         for path in write_session_files(read):
             typer.echo(f"wrote {path}", err=True)
-    return OK if len(read) == len(files) else NOT_ASSESSED
+    return OK if well else NOT_ASSESSED
 
 
 _SHOWN = (

@@ -147,8 +147,10 @@ def _identify_image(
     labels = None
     if phase_map.regions:
         labels = draw.picture_labels(phase_map, thumbnail.shape, pixel_size_a=pixel_size_a * factor)
-    size = _power_window(image.shape, pixel_size_a)
-    power, power_step = draw.power_picture(image, pixel_size_a=pixel_size_a, size=size)
+    power, power_step = None, None
+    # One row or column of pixels has no window, and no picture of its power.
+    if (size := _power_window(image.shape, pixel_size_a)) > 0:
+        power, power_step = draw.power_picture(image, pixel_size_a=pixel_size_a, size=size)
     region_power, region_step = _region_power(image, phase_map, pixel_size_a)
     return _with_phases(result, phase_map), Pictures(
         thumbnail=thumbnail,

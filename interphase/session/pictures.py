@@ -13,6 +13,8 @@ THUMBNAIL_PX = 512
 def bin_image(image: np.ndarray, factor: int) -> np.ndarray:
     """Return the means of blocks of `factor` × `factor` pixels; what does not fill one is cut.
 
+    A side of fewer pixels than `factor` becomes one pixel.
+
     Parameters
     ----------
     image
@@ -24,8 +26,9 @@ def bin_image(image: np.ndarray, factor: int) -> np.ndarray:
     array([[ 2.5,  4.5],
            [10.5, 12.5]])
     """
-    rows, columns = (n // factor * factor for n in image.shape)
-    blocks = image[:rows, :columns].reshape(rows // factor, factor, columns // factor, factor)
+    high, wide = (max(1, min(factor, n)) for n in image.shape)
+    rows, columns = (n // side for n, side in zip(image.shape, (high, wide), strict=True))
+    blocks = image[: rows * high, : columns * wide].reshape(rows, high, columns, wide)
     return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
 
 

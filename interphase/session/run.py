@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -31,8 +31,8 @@ DATA_NOT_READ = frozenset({".eer"})
 class RunOptions:
     """How a session is measured."""
 
-    identification: Options = field(default_factory=Options)
-    """How to look for phases."""
+    identification: Options | None = None
+    """How to look for phases; ``None``: as suits how each image was made."""
     time_limit_s: float = 900.0
     """Time after which a file is given up, so that none holds up the others [s]."""
 
@@ -93,7 +93,7 @@ def run_session(
     Raises
     ------
     ParameterError
-        The folder does not exist, or an option is out of range.
+        The folder does not exist, `out` is the same folder, or an option is out of range.
     PhaseError
         A candidate is unknown.
     ConfigurationError
@@ -109,6 +109,10 @@ def run_session(
     if not folder.is_dir():
         raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
     out = folder / RESULT_FOLDER if out is None else Path(out)
+    if out.resolve() == folder.resolve():
+        raise ParameterError(
+            f"{out} is the session's own folder: give another folder for the results"
+        )
     options = RunOptions() if options is None else options
     config = read_session_config(folder)
     if phases is None:
@@ -292,7 +296,11 @@ def _measure(
 
 def _parameters(options: RunOptions) -> dict[str, Any]:
     # The time limit decides whether there is a result, not which.
-    return {"identification": options.identification}
+    chosen = options.identification
+    return {
+        "identification": chosen or Options(),
+        "identification_of_scanned_images": chosen or Options.for_scanned_image(),
+    }
 
 
 def _input(result: FileResult) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Measure files one by one, outside any session."""
 
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,37 @@ def _existing(paths: Sequence[str | Path]) -> list[Path]:
     for path in files:
         if path.is_dir():
             raise ParameterError(f"{path} is a folder: give files, or use `interphase run`")
-        if not path.is_file():
+        if path.is_symlink() and not path.exists():
+            raise ParameterError(f"{path} is a link that leads to no file: give the file itself")
+        if not path.exists():
             raise ParameterError(f"{path} does not exist: give the path of a file")
+        if not path.is_file():
+            raise ParameterError(f"{path} is a pipe, socket or device: give the path of a file")
     return files
 
 
-def write_single(result: FileResult, pictures: Pictures | None, out: Path) -> None:
+def output_names(paths: Sequence[str]) -> list[str]:
+    """Return a name of its own for each path: the folder's name is added where two are alike.
+
+    >>> output_names(["a/x.mrc", "b/x.mrc", "b/y.mrc"])
+    ['a_x.mrc', 'b_x.mrc', 'y.mrc']
+    """
+    files = [Path(path).absolute() for path in paths]
+    often = Counter(file.name for file in files)
+    names: list[str] = []
+    for file in files:
+        first = file.name if often[file.name] == 1 else f"{file.parent.name}_{file.name}"
+        name, number = first, 1
+        while name in names:
+            number += 1
+            name = f"{number}_{first}"
+        names.append(name)
+    return names
+
+
+def write_single(
+    result: FileResult, pictures: Pictures | None, out: Path, *, name: str | None = None
+) -> None:
     """Write a result as JSON, and as a figure if there is something to show.
 
     Parameters
@@ -115,6 +141,8 @@ def write_single(result: FileResult, pictures: Pictures | None, out: Path) -> No
         Its small arrays.
     out
         Folder; made if it is not there. Files of the same name are replaced.
+    name
+        What the files are called before their suffix; the name of the file unless given.
     """
     from interphase import plotting
 
@@ -124,7 +152,7 @@ def write_single(result: FileResult, pictures: Pictures | None, out: Path) -> No
         raise InterphaseError(
             f"{out} cannot be made ({error.strerror}): give another folder with --out"
         ) from error
-    stem = Path(result.file).name
+    stem = Path(result.file).name if name is None else name
     write_json(out / f"{stem}.json", result)
     if pictures is None or pictures.thumbnail is None:
         return

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from interphase.cli.identify import identify
+from interphase.cli.info import info
+from interphase.errors import ParameterError
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -63,7 +68,9 @@ def test_parsing_a_call_loads_nothing_heavy() -> None:
         (["identify", "absent.mrc"], "absent.mrc does not exist"),
         (["identify", "."], "is a folder: give files"),
         (["info", "absent.mrc"], "absent.mrc does not exist"),
+        (["info", "."], "is a folder: give files"),
         (["run", "absent"], "absent is not a folder"),
+        (["run", ".", "--out", "."], "is the session's own folder"),
         (["run"], "Missing argument"),
         (["identify", "--nonsense"], "nonsense"),
         (["watch"], "No such command"),
@@ -131,7 +138,52 @@ def test_a_pixel_size_given_by_hand_is_used(interphase: Call, session: Path) -> 
     assert row["pixel_size_a"] == 0.41
     wrong = interphase("identify", path, "--pixel-size", "-1")
     assert wrong.returncode == 2
-    assert "pixel_size_a is -1.0: expected a finite number > 0" in wrong.stderr
+    assert "--pixel-size is -1 Å: expected more than 0" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--beam-energy", "300000", "is 300000 keV: expected 1 to 3000; did you give volts?"),
+        ("--beam-energy", "nan", "is nan keV: expected 1 to 3000"),
+        ("--pixel-size", "0", "is 0 Å: expected more than 0"),
+        ("--pixel-size", "2e7", "is 20000000 Å: expected more than 0 and at most 1e+07"),
+        ("--pixel-size", "inf", "is inf Å: expected more than 0"),
+    ],
+)
+def test_numbers_in_another_unit_are_refused(option: str, value: str, said: str) -> None:
+    given = {option[2:].replace("-", "_"): float(value)}
+    with pytest.raises(ParameterError, match=re.escape(f"{option} {said}")):
+        identify([Path("any.mrc")], **given)
+
+
+def test_identify_keeps_inputs_of_one_name_apart(
+    session: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    files = [session / "broken.mrc", other / "broken.mrc"]
+    files[1].write_bytes(b"1" * 500)
+    assert identify(files, phases="LiF", out=tmp_path / "out", json=True) == 1
+    written = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written] == ["other_broken.mrc.json", "session_broken.mrc.json"]
+    found = [json.loads(path.read_text())["file"] for path in written]
+    assert found == [str(files[1]), str(files[0])]
+
+
+def test_info_skips_folders_and_describes_the_files(
+    session: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, folder = session / "lif [1].mrc", session / "more"
+    folder.mkdir()
+    assert info([image, image], json=True) == 0
+    capsys.readouterr()
+    assert info([folder, image], json=True) == 1
+    said = capsys.readouterr()
+    assert [row["file"] for row in objects(said.out)] == [str(image)]
+    assert said.err == f"interphase: skipped {folder}, which is a folder\n"
+    with pytest.raises(ParameterError, match=r"absent\.mrc does not exist"):
+        info([folder, session / "absent.mrc"])
 
 
 def test_people_read_a_table_with_names_as_they_are(interphase: Call, session: Path) -> None:

@@ -240,3 +240,10 @@ def test_an_empty_session_has_no_files(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert result.files == ()
     assert result.measured == 0
+
+
+def test_the_results_do_not_go_among_the_data(make_session: Callable[..., Path]) -> None:
+    folder = make_session(images=1)
+    with pytest.raises(ParameterError, match="is the session's own folder: give another"):
+        run(folder, out=folder / ".." / folder.name)
+    assert not (folder / "results.csv").exists()
