@@ -12,7 +12,6 @@ from interphase.io.units import angstrom_per, ev_per, is_angle, per_angstrom_per
 
 _LONGEST_PIXEL_A = 1e7
 """1 mm; an axis step above it is no length in a specimen."""
-_ISOTROPIC = 1e-3
 
 
 def facts_of_axes(signal: Signal, *, suffix: str) -> tuple[Kind, tuple[int, ...], Facts]:
@@ -86,6 +85,11 @@ def _read_length(facts: Facts, name: str, axes: Sequence[Any], what: str, suffix
             unit = axis.units if isinstance(axis.units, str) and axis.units.strip() else "no unit"
             facts.missing[name] = f"the {what} has {unit}, which is no calibrated length: {remedy}"
             return
+        if axis.scale < 0:
+            facts.warnings.append(
+                f"the {what} {axis.name} has the negative scale {axis.scale:.4g} {axis.units}: "
+                "its absolute value is used"
+            )
         steps.append(abs(float(axis.scale)) * factor)
     tagged = suffix in {".tif", ".tiff"} and axes[0].units in {"cm", "mm", "inch"}
     if tagged and max(steps) > LONGEST_TAGGED_PIXEL_A:
@@ -93,14 +97,11 @@ def _read_length(facts: Facts, name: str, axes: Sequence[Any], what: str, suffix
             "the resolution tag speaks of a print or a screen, not of the specimen: " + remedy
         )
         return
-    step = math.sqrt(steps[0] * steps[1]) if len(steps) == 2 else steps[0]
     detail = f"scale [{axes[0].units}] of the {what}"
-    if len(steps) == 2 and abs(steps[0] / steps[1] - 1) > _ISOTROPIC if steps[-1] > 0 else False:
-        facts.warnings.append(
-            f"the {what} has {steps[0]:.5g} Å along x and {steps[1]:.5g} Å along y: the geometric "
-            f"mean is used as {name}"
-        )
-    facts.add(name, step, detail)
+    if len(steps) == 2:
+        facts.add_square(name, steps[0], steps[1], f"the {what}", detail)
+    else:
+        facts.add(name, steps[0], detail)
     if name in facts.missing:
         facts.missing[name] += ": " + remedy
 
@@ -116,7 +117,10 @@ def _read_reciprocal(facts: Facts, axes: Sequence[Any], suffix: str) -> None:
             for a, factor in zip(axes, factors, strict=True)
             if factor is not None
         ]
-        facts.add(name, math.sqrt(math.prod(steps)), f"scale [{axis.units}] of the pattern's axis")
+        detail = f"scale [{axis.units}] of the pattern's axis"
+        facts.add_square(name, steps[0], steps[1], "the pattern's axis", detail)
+        if name in facts.missing:
+            facts.missing[name] += ": " + remedy
     elif is_angle(axis.units):
         facts.missing[name] = f"the pattern's axis is in {axis.units}: {remedy}"
     elif suffix == ".blo":

@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from interphase.errors import FileReadError
 from interphase.io.hdf5_probe import probe
@@ -20,6 +20,8 @@ from interphase.io.hdf5_probe import probe
 _LARGEST_COMPRESSION = 1100
 """No lossless codec of these formats expands more; deflate reaches 1032."""
 _LARGEST_TEXT = 256 * 2**20
+_PLANES_APART = 2
+"""TIFF's PlanarConfiguration of a page whose samples are stored plane by plane."""
 _MOST_LISTED = 2**24
 """Elements of an array that a reader turns into a list, one object each."""
 
@@ -165,6 +167,7 @@ def check_tiff(path: Path) -> int:
             _refuse(path, "it holds no page")
         for page in tif.pages:
             page = page.aspage() if hasattr(page, "aspage") else page
+            _refuse_pictures(path, page)
             stored = sum(int(count) for count in page.databytecounts)
             needed = math.prod(page.shape) * (page.dtype.itemsize if page.dtype else 1)
             ends = [o + c for o, c in zip(page.dataoffsets, page.databytecounts, strict=False)]
@@ -175,6 +178,19 @@ def check_tiff(path: Path) -> int:
                 _refuse(path, f"its shape {page.shape} needs more than the {stored} bytes stored")
             total += needed
     return total
+
+
+def _refuse_pictures(path: Path, page: Any) -> None:
+    if page.bitspersample == 1:
+        raise FileReadError(
+            f"{path.name} has 1 bit per pixel, a mask or a drawing: expected numbers that a "
+            "detector measured"
+        )
+    if page.samplesperpixel > 1 and page.planarconfig == _PLANES_APART:
+        raise FileReadError(
+            f"{path.name} holds pages of {page.samplesperpixel} planes each, such as a colour "
+            "picture: expected one number per pixel; save a stack of four axes as .hspy"
+        )
 
 
 def check_msa(path: Path) -> int:

@@ -1,5 +1,6 @@
 """What lies in a session's folder: every file once, its companions beside it."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,8 @@ def discover(folder: str | Path, *, exclude: Iterable[str | Path] = ()) -> tuple
 
     An .emi and its .ser files are one measurement; an .mdoc or EPU .xml goes with the data file it
     describes, and stands on its own where that is not there. Hidden files, session.toml and the
-    results of earlier runs are left out; files that cannot be read are listed with the reason.
+    results of earlier runs are left out; files that cannot be read are listed with the reason, and
+    those whose names are not UTF-8 with an escaped name.
 
     Parameters
     ----------
@@ -68,7 +70,8 @@ def discover(folder: str | Path, *, exclude: Iterable[str | Path] = ()) -> tuple
     folder = Path(folder)
     if not folder.is_dir():
         raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
-    files = sorted(_files(folder, {Path(path).resolve() for path in exclude}))
+    listed = sorted(_files(folder, {Path(path).resolve() for path in exclude}))
+    files = [path for path in listed if _writable(path) == path]
     companions: dict[Path, tuple[Path, ...]] = {}
     for path in files:
         suffix = path.suffix.lower()
@@ -76,12 +79,27 @@ def discover(folder: str | Path, *, exclude: Iterable[str | Path] = ()) -> tuple
             companions[path] = tuple(sers_of(path))
         elif suffix in SUFFIXES and not (suffix == ".ser" and emi_of(path)):
             companions[path] = sidecars_of(path)
+    companions = {
+        path: tuple(beside for beside in found if _writable(beside) == beside)
+        for path, found in companions.items()
+    }
     attached = {sidecar for found in companions.values() for sidecar in found}
-    return tuple(
+    entries = [
         FileEntry(path=path, sidecars=companions.get(path, ()), reason=_reason(path))
         for path in files
         if path not in attached
-    )
+    ]
+    entries += [
+        FileEntry(path=_writable(path), reason="its name is not valid UTF-8: rename it")
+        for path in listed
+        if _writable(path) != path
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.path))
+
+
+def _writable(path: Path) -> Path:
+    """Return a path that can be written as UTF-8, other bytes escaped."""
+    return Path(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def _files(folder: Path, exclude: set[Path]) -> Iterable[Path]:

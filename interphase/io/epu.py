@@ -125,9 +125,22 @@ def facts_of_epu(path: Path) -> Facts:
         "time", _time(_text(scope, "acquisition", "acquisitionDateTime")), "acquisitionDateTime"
     )
     _add_defocus(facts, custom.get("AppliedDefocus"), _text(optics, "Defocus"))
+    _add_sizes(facts, camera)
     _add_stage(facts, scope, optics)
     _add_doses(facts, custom, pixel)
     return facts
+
+
+def _add_sizes(facts: Facts, camera: ElementTree.Element | None) -> None:
+    """Note the size read out, as it is and binned: EPU does not say which of them it writes."""
+    area = _find(camera, "ReadoutArea")
+    rows, columns = as_float(_text(area, "height")), as_float(_text(area, "width"))
+    if not rows or not columns:
+        return
+    binning = as_float(_text(camera, "Binning", "x")) or 1.0
+    for factor in dict.fromkeys((1.0, binning)):
+        if factor >= 1:
+            facts.sizes.append((int(rows / factor), int(columns / factor)))
 
 
 def _time(text: str | None) -> datetime | None:

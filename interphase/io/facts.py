@@ -32,6 +32,11 @@ PLAUSIBLE: dict[str, tuple[float, float, str]] = {
 The limits are generous: they refuse a misread unit or a flipped bit, not an unusual experiment.
 """
 
+_UNEQUAL = 0.01
+"""Samplings along x and y that differ by a larger fraction are mentioned."""
+_MOST_UNEQUAL = 0.1
+"""Those that differ by a larger fraction are not averaged."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoseClaim:
@@ -63,6 +68,9 @@ class Facts:
     """Every statement of the dose."""
     warnings: list[str] = field(default_factory=list)
     """Doubts, one sentence each."""
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    """Rows and columns of the image that the source describes; several where it leaves open
+    whether they are counted before or after binning, none where it does not say."""
 
     def source(self, detail: str) -> Source:
         """Return the source of a value read under `detail`."""
@@ -99,6 +107,23 @@ class Facts:
             self.missing[name] = f"{detail} gives {said}, which is not believed"
         else:
             self._set(name, int(value) if name == "frames" else value, detail)
+
+    def add_square(self, name: str, x: float, y: float, what: str, detail: str) -> None:
+        """Note a sampling whose two axes `x` and `y` [Å or 1/Å] should agree.
+
+        Up to a tenth of difference their geometric mean is taken and said. Beyond it no one number
+        describes an image; the step of a scan, from which only areas follow, is still the mean.
+        """
+        unit = PLAUSIBLE[name][2]
+        low, high = sorted((x, y))
+        said = f"{what} has {x:.5g} {unit} along x and {y:.5g} {unit} along y"
+        if low > 0 and high > (1 + _MOST_UNEQUAL) * low and name != "scan_step_a":
+            self.missing[name] = f"{said}, which no one {name} describes"
+            self.warnings.append(f"{said}: no {name} is taken")
+            return
+        if low > 0 and high > (1 + _UNEQUAL) * low:
+            self.warnings.append(f"{said}: the geometric mean is used as {name}")
+        self.add(name, math.sqrt(x * y), detail)
 
     def _set(self, name: str, value: Any, detail: str) -> None:
         self.values[name] = value

@@ -270,7 +270,7 @@ def _add_tiff_resolution(facts: Facts, original: Tree) -> None:
         unit, detail = "cm", "XResolution [pixels/cm]"
     factor = angstrom_per(unit)
     if factor and factor / math.sqrt(x * y) <= LONGEST_TAGGED_PIXEL_A:
-        facts.add("pixel_size_a", factor / math.sqrt(x * y), detail)
+        facts.add_square("pixel_size_a", factor / x, factor / y, "the image axis", detail)
 
 
 def _ratio(value: Any) -> float | None:

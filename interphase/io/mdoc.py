@@ -132,6 +132,9 @@ def facts_of_section(section: Section, *, parts: list[Section] | None = None) ->
         if number(key) is not None:
             facts.add("defocus_a", scaled(number(key), -1e4), f"{key} [µm, negative = underfocus]")
             break
+    size = section.numbers("ImageSize")
+    if len(size) == 2:
+        facts.sizes.append((int(size[1]), int(size[0])))
     _add_stage(facts, section)
     facts.add("time", parse_time(section.entries.get("DateTime")), "DateTime")
     _add_doses(facts, section, parts or [])

@@ -105,7 +105,9 @@ def read(
                 f"others are {names}{more}"
             )
         sidecars = sidecars_of(path)
-        facts += facts_of_sidecars(sidecars, path)
+        pictures = kind in {Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION} and len(shape) >= 2
+        size = (shape[-2], shape[-1]) if pictures else None
+        facts += facts_of_sidecars(sidecars, path, size=size)
     acquisition = assemble(kind=kind, shape=shape, facts=facts)
     acquisition = with_session(acquisition, session, path, user or {})
     return Loaded(

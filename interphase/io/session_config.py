@@ -14,8 +14,11 @@ from interphase.errors import ConfigurationError
 
 SESSION_FILE = "session.toml"
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+_NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+_Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+_Dose = Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False, strict=True)]
+"""Above 1e9 e/Å² nothing is left of any specimen: such a value has another unit."""
 
 
 class FileConfig(BaseModel):
@@ -27,7 +30,7 @@ class FileConfig(BaseModel):
     electrolyte: str | None = Field(default=None, description="electrolyte of the cell")
     electrode: str | None = Field(default=None, description="electrode of the cell")
     temperature_k: _Positive | None = Field(default=None, description="specimen temperature [K]")
-    beam_energy_kev: Annotated[float, Field(ge=1, le=3000)] | None = Field(
+    beam_energy_kev: Annotated[float, Field(ge=1, le=3000, strict=True)] | None = Field(
         default=None, description="beam energy [keV]"
     )
     beam_current_pa: _Positive | None = Field(default=None, description="probe current [pA]")
@@ -41,7 +44,7 @@ class FileConfig(BaseModel):
     dispersion_ev: _Positive | None = Field(
         default=None, description="width of an energy channel [eV]"
     )
-    dose_e_per_a2: _NotNegative | None = Field(
+    dose_e_per_a2: _Dose | None = Field(
         default=None, description="electron fluence of one exposure at the specimen [e/Å²]"
     )
     dose_rate_e_per_a2_s: _NotNegative | None = Field(
@@ -54,7 +57,7 @@ class FileConfig(BaseModel):
     dwell_time_s: _Positive | None = Field(
         default=None, description="time per position of a scan [s]"
     )
-    frames: Annotated[int, Field(ge=1)] | None = Field(
+    frames: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="frames of the exposure, or how often a scan was repeated"
     )
     semi_convergence_angle_mrad: _Positive | None = Field(
@@ -63,8 +66,10 @@ class FileConfig(BaseModel):
     collection_angle_mrad: _Positive | None = Field(
         default=None, description="semi-angle of collection of the spectrometer [mrad]"
     )
-    defocus_a: float | None = Field(default=None, description="defocus, positive = underfocus [Å]")
-    spherical_aberration_mm: float | None = Field(
+    defocus_a: _Number | None = Field(
+        default=None, description="defocus, positive = underfocus [Å]"
+    )
+    spherical_aberration_mm: _Number | None = Field(
         default=None, description="coefficient of spherical aberration [mm]"
     )
 

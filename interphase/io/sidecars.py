@@ -52,17 +52,60 @@ def _names_in(path: Path, modified_ns: int) -> frozenset[str]:
     return frozenset(name for name in names if name)
 
 
-def facts_of_sidecars(sidecars: tuple[Path, ...], path: Path) -> list[Facts]:
-    """Read what sidecars say of a data file; a broken one gives a warning, not an error."""
+def facts_of_sidecars(
+    sidecars: tuple[Path, ...], path: Path, *, size: tuple[int, int] | None = None
+) -> list[Facts]:
+    """Read what sidecars say of a data file; a broken one gives a warning, not an error.
+
+    Parameters
+    ----------
+    sidecars
+        The files that speak of it.
+    path
+        The data file.
+    size
+        Its rows and columns, where it holds images: the pixel size of a sidecar that describes an
+        image of another size is not believed.
+
+    Returns
+    -------
+    list of Facts
+        One per sidecar.
+    """
     facts = []
     for sidecar in sidecars:
         try:
-            facts.append(_facts_of_sidecar(sidecar, path))
+            said = _facts_of_sidecar(sidecar, path)
+            if size is not None:
+                _compare_size(said, size, sidecar)
+            facts.append(said)
         except FileReadError as error:
             broken = Facts(origin=Origin.SIDECAR, where=sidecar.name)
             broken.warnings.append(f"its sidecar was not used: {error}")
             facts.append(broken)
     return facts
+
+
+def _compare_size(facts: Facts, size: tuple[int, int], sidecar: Path) -> None:
+    """Leave out a pixel size, and doses made with it, where another image is described.
+
+    An image turned by 90° has the same pixels. Doses in e/Å², the beam energy and the stage hold
+    for the exposure, however its image was cropped or binned afterwards.
+    """
+    if not facts.sizes or sorted(size) in [sorted(said) for said in facts.sizes]:
+        return
+    rows, columns = facts.sizes[0]
+    said = f"the sidecar describes {rows} × {columns} pixels, the file has {size[0]} × {size[1]}"
+    facts.warnings.append(f"{sidecar.name}: {said}; its pixel size is not used")
+    if facts.values.pop("pixel_size_a", None) is not None:
+        del facts.sources["pixel_size_a"]
+        facts.missing["pixel_size_a"] = said
+    if any(claim.at_camera for claim in facts.doses):
+        facts.doses = [claim for claim in facts.doses if not claim.at_camera]
+        if not facts.doses:
+            facts.missing["dose_e_per_a2"] = (
+                f"the sidecar counts electrons per pixel, whose size is unknown because {said}"
+            )
 
 
 def _facts_of_sidecar(sidecar: Path, path: Path) -> Facts:
@@ -98,9 +141,12 @@ def summary(path: Path) -> Facts:
     each = each_exposure(path)
     if len(each) == 1:
         return each[0]
+    total_sizes = {tuple(facts.sizes) for facts in each}
     is_nav = path.suffix.lower() == ".nav"
     what = "places" if is_nav else "exposures"
     total = Facts(origin=Origin.SIDECAR, where=f"{len(each)} {what} of {path.name}")
+    if len(total_sizes) == 1:
+        total.sizes = list(total_sizes.pop())
     for name in ("pixel_size_a", "beam_energy_kev", "magnification", "defocus_a"):
         said = {facts.values.get(name) for facts in each}
         if len(said) == 1 and None not in said:
@@ -156,7 +202,11 @@ def _sum_doses(total: Facts, each: list[Facts]) -> None:
         )
         return
     kept = math.fsum(claim.dose_e_per_a2 for claim in chosen)
-    total.add_dose(kept, f"sum of ExposureDose [e/Å²] of {len(each)} kept exposures")
+    total.add_dose(
+        kept,
+        f"sum of ExposureDose [e/Å²] of {len(each)} kept exposures",
+        at_camera=any(claim.at_camera for claim in chosen),
+    )
     reached = [
         facts.values["prior_dose_e_per_a2"] + claim.dose_e_per_a2
         for facts, claim in zip(each, chosen, strict=True)

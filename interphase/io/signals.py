@@ -84,7 +84,7 @@ def load_all(path: str | Path, *, lazy: bool | None = None) -> list[Signal]:
             claimed = check_structure(path)
             if lazy is None:
                 lazy = max(path.stat().st_size, claimed) > LAZY_ABOVE_BYTES
-            signals = [_energy_last(signal) for signal in _read(path, suffix, lazy=lazy)]
+            signals = [_oriented(signal) for signal in _read(path, suffix, lazy=lazy)]
     except FileReadError:
         raise
     # A corrupt file makes the readers of many formats raise anything from struct.error to
@@ -104,7 +104,14 @@ def load_all(path: str | Path, *, lazy: bool | None = None) -> list[Signal]:
                 f"{path.name} holds {signal.data.dtype} values, such as a colour picture: "
                 "expected numbers that a detector measured"
             )
-    return sorted(signals, key=_rank)
+    signals = sorted(signals, key=_rank)
+    if signals[0].axes_manager.signal_dimension not in (1, 2):
+        shape = "×".join(str(size) for size in signals[0].data.shape)
+        raise FileReadError(
+            f"{path.name} holds numbers of shape {shape} that are neither images nor spectra: "
+            "save it with one signal axis for spectra or two for images"
+        )
+    return signals
 
 
 def _read(path: Path, suffix: str, *, lazy: bool) -> list[Signal]:
@@ -122,8 +129,11 @@ def _read_with_hyperspy(path: Path, reader: str, *, lazy: bool) -> list[Signal]:
     return loaded if isinstance(loaded, list) else [loaded]
 
 
-def _energy_last(signal: Signal) -> Signal:
-    """Make spectra of what a reader took for images of which one axis is an energy."""
+def _oriented(signal: Signal) -> Signal:
+    """Make spectra of images of which one axis is an energy, and images of maps of one number."""
+    axes = signal.axes_manager
+    if axes.signal_dimension == 0 and axes.navigation_dimension == 2:
+        return signal.transpose(signal_axes=2)
     if signal.axes_manager.signal_dimension != 2:
         return signal
     energies = [axis for axis in signal.axes_manager._axes if ev_per(axis.units) is not None]

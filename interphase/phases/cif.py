@@ -1,6 +1,8 @@
 """Any crystal structure as a candidate, from a CIF."""
 
+import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from interphase.phases.table import Phase
 
 _EDGE_A = (1.5, 150.0)
 _ANGLE_DEG = (20.0, 160.0)
+_ANGLES = ("alpha", "beta", "gamma")
 _VOLUME_PER_ATOM_A3 = (2.0, 500.0)
 _LARGEST_FILE = 20_000_000
 
@@ -18,8 +21,8 @@ _LARGEST_FILE = 20_000_000
 def phase_from_cif(path: str | Path) -> Phase:
     """Return the first structure of a CIF as a candidate phase.
 
-    Disorder is kept as partial occupancy and said in the note. Symmetry is taken as the file
-    states it.
+    Further data blocks with a cell are left out, and disorder is kept as partial occupancy; the
+    note says both. Symmetry is taken as the file states it.
 
     Parameters
     ----------
@@ -35,10 +38,11 @@ def phase_from_cif(path: str | Path) -> Phase:
     Raises
     ------
     PhaseError
-        The file is missing, is no CIF, or describes a cell that no crystal has.
+        The file is missing, is no CIF, leaves its cell or its atoms open, or describes
+        a cell that no crystal has.
     """
     path = Path(path)
-    text = _read(path)
+    text, left_out = _first_structure(_read(path))
     from pymatgen.core.periodic_table import DummySpecies
     from pymatgen.io.cif import CifParser
 
@@ -46,9 +50,14 @@ def phase_from_cif(path: str | Path) -> Phase:
         warnings.simplefilter("always")
         try:
             parser = CifParser.from_str(text, occupancy_tolerance=1.05)
+            block = next(iter(parser.as_dict().values()))
+            _check_block(path, block)
             structure = parser.parse_structures(primitive=False, on_error="raise")[0]
+        except PhaseError:
+            raise
         except Exception as error:  # the parser lets any exception of a bad file through
-            raise PhaseError(f"{path.name} holds no usable crystal structure: {error}") from error
+            said = " ".join(str(error).split())[:200]
+            raise PhaseError(f"{path.name} holds no usable crystal structure: {said}") from error
     lattice = structure.lattice.parameters
     _check_cell(path, lattice, structure)
 
@@ -64,8 +73,9 @@ def phase_from_cif(path: str | Path) -> Phase:
             species.append(symbol)
             positions.append(site.frac_coords % 1)
             occupancies.append(float(occupancy))
-    block = next(iter(parser.as_dict().values()))
     notes = []
+    if left_out:
+        notes.append(f"The first of {left_out + 1} structures of the file.")
     if not structure.is_ordered:
         notes.append("Sites are partly occupied; the structure factors use the average atom.")
     if caught:
@@ -102,6 +112,42 @@ def _read(path: Path) -> str:
             f"{path.name} is not a CIF of a crystal structure: expected a _cell_length_a in it"
         )
     return text
+
+
+def _first_structure(text: str) -> tuple[str, int]:
+    """Return the text of the first data block with a cell, and how many more have one."""
+    blocks = re.split(r"^(?=[ \t]*data_)", text, flags=re.MULTILINE)
+    whole = [block for block in blocks if "_cell_length_a" in block]
+    return (whole[0], len(whole) - 1) if whole[0].lstrip().startswith("data_") else (text, 0)
+
+
+def _check_block(path: Path, block: Mapping[str, object]) -> None:
+    """Refuse a block that leaves its cell or its atoms open."""
+    for key in (
+        *(f"_cell_length_{edge}" for edge in "abc"),
+        *map("_cell_angle_{}".format, _ANGLES),
+    ):
+        value = str(block.get(key, "?"))
+        try:
+            number = float(value.split("(")[0])
+        except ValueError:
+            raise PhaseError(
+                f"{path.name} holds no usable crystal structure: its {key} is {value[:40]!r}, "
+                "expected a number"
+            ) from None
+        if not number > 0:
+            raise PhaseError(f"{path.name} has {key} = {number:g}: expected a positive number")
+    for axis in "xyz":
+        key = f"_atom_site_fract_{axis}"
+        values = block.get(key)
+        if not values:
+            raise PhaseError(f"{path.name} lists no atoms: expected {key} in it")
+        unknown = [v for v in values if str(v).strip() in {"?", "."}]  # type: ignore[attr-defined]
+        if unknown:
+            raise PhaseError(
+                f"{path.name} leaves {key} of {len(unknown)} atoms open ({unknown[0]!r}): expected "
+                "fractions of the cell"
+            )
 
 
 def _check_cell(path: Path, lattice: tuple[float, ...], structure: object) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -108,3 +109,16 @@ def test_the_description_of_a_real_record_is_json(write):
     assert told["sources"]["dose_e_per_a2"].startswith("sidecar: Dose [e/m²]")
     assert told["time"].startswith("2024-08-31T20:05:19")
     assert told["dose_statements"][0]["dose_e_per_a2"] == pytest.approx(25.0)
+
+
+def test_a_name_that_is_not_utf8_is_listed_escaped(tmp_path):
+    try:
+        (tmp_path / os.fsdecode(b"sp\xe9cimen.tif")).write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes names in UTF-8 only")
+    (tmp_path / "a.tif").write_bytes(b"x")
+    good, bad = discover(tmp_path)
+    assert (good.path.name, good.recognised) == ("a.tif", True)
+    assert bad.path.name == "sp\\xe9cimen.tif"
+    assert bad.reason == "its name is not valid UTF-8: rename it"
+    assert str(bad.path).encode("utf-8")

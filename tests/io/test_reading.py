@@ -157,13 +157,62 @@ def test_the_unit_of_the_axes_tells_images_from_patterns(hs, tmp_path, unit, ste
         assert getattr(record, name) == pytest.approx(value)
 
 
-def test_unequal_pixels_are_said(hs, tmp_path):
+@pytest.mark.parametrize(("y", "value"), [(0.0201, 0.2), (0.021, 0.2049390), (0.08, None)])
+@pytest.mark.parametrize("suffix", [".hspy", ".tif"])
+def test_unequal_pixels_are_said_and_very_unequal_ones_not_averaged(hs, tmp_path, suffix, y, value):
+    path = tmp_path / f"one{suffix}"
+    if suffix == ".hspy":
+        signal = hs.signals.Signal2D(np.ones((8, 8), dtype=np.float32))
+        for axis, scale in zip(signal.axes_manager.signal_axes, (0.02, y), strict=True):
+            axis.scale, axis.units = scale, "nm"
+        save(signal, path)
+    else:
+        image = np.ones((8, 8), dtype=np.float32)
+        scales = (1 / 0.02, 1 / y)
+        tifffile.imwrite(path, image, imagej=True, resolution=scales, metadata={"unit": "nm"})
+    record = read_acquisition(path)
+    if value is None:
+        assert record.pixel_size_a is None
+        assert "0.2 Å along x and 0.8 Å along y" in record.missing["pixel_size_a"]
+        assert "--pixel-size" in record.missing["pixel_size_a"]
+    else:
+        assert record.pixel_size_a == pytest.approx(value, rel=3e-3)
+    said = [warning for warning in record.warnings if "along x" in warning]
+    assert len(said) == (0 if y == 0.0201 else 1)
+
+
+def test_a_negative_scale_is_said(hs, tmp_path):
     signal = hs.signals.Signal2D(np.ones((8, 8), dtype=np.float32))
-    for axis, scale in zip(signal.axes_manager.signal_axes, (0.02, 0.08), strict=True):
+    for axis, scale in zip(signal.axes_manager.signal_axes, (0.02, -0.02), strict=True):
         axis.scale, axis.units = scale, "nm"
     record = read_acquisition(save(signal, tmp_path / "one.hspy"))
-    assert record.pixel_size_a == pytest.approx(0.4)
-    assert any("0.2 Å along x and 0.8 Å along y" in warning for warning in record.warnings)
+    assert record.pixel_size_a == pytest.approx(0.2)
+    assert any("negative scale -0.02 nm" in warning for warning in record.warnings)
+
+
+def test_a_map_of_one_number_per_position_is_an_image(hs, tmp_path):
+    signal = hs.signals.BaseSignal(np.ones((6, 8), dtype=np.float32)).transpose(signal_axes=0)
+    record = read_acquisition(save(signal, tmp_path / "map.hspy"))
+    assert (record.kind, record.shape) == (Kind.IMAGE, (6, 8))
+
+
+@pytest.mark.parametrize("navigated", [1, 3])
+def test_what_is_neither_image_nor_spectrum_is_told_so(hs, tmp_path, navigated):
+    signal = hs.signals.BaseSignal(np.ones((3,) * navigated, dtype=np.float32))
+    path = save(signal.transpose(signal_axes=0), tmp_path / "odd.hspy")
+    with pytest.raises(FileReadError, match=r"odd\.hspy holds numbers of shape 3.* neither images"):
+        read_acquisition(path)
+
+
+def test_a_tiff_of_one_bit_or_of_planes_is_told_so(tmp_path):
+    mask, planes = tmp_path / "mask.tif", tmp_path / "planes.tif"
+    tifffile.imwrite(mask, np.ones((8, 8), dtype=bool))
+    with pytest.raises(FileReadError, match=r"mask\.tif has 1 bit per pixel"):
+        load(mask)
+    pictures = np.zeros((2, 3, 8, 8), dtype=np.uint8)
+    tifffile.imwrite(planes, pictures, photometric="rgb", planarconfig="separate")
+    with pytest.raises(FileReadError, match=r"planes\.tif holds pages of 3 planes each"):
+        load(planes)
 
 
 def scanned(hs, path, *, dwell=1e-5, current_na=0.02, frames=None):

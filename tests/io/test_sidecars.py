@@ -138,3 +138,55 @@ def test_what_is_no_mdoc_is_told_so(tmp_path, content):
     path.write_text(content)
     with pytest.raises(FileReadError, match=r"bad\.mdoc"):
         read_acquisition(path)
+
+
+OTHER_SIZE = "[ZValue = 0]\nImageSize = 4096 4092\nPixelSpacing = 0.75\nVoltage = 200\n"
+
+
+def test_a_sidecar_of_another_image_gives_no_pixel_size(write, tmp_path):
+    image = write("image.tif")
+    (tmp_path / "image.tif.mdoc").write_text(OTHER_SIZE + "ExposureDose = 12\n")
+    record = read_acquisition(image)
+    said = "the sidecar describes 4092 × 4096 pixels, the file has 48 × 64"
+    assert record.pixel_size_a is None
+    assert said in record.missing["pixel_size_a"]
+    assert "--pixel-size" in record.missing["pixel_size_a"]
+    assert any(said in warning for warning in record.warnings)
+    assert (record.dose_e_per_a2, record.beam_energy_kev) == (12, 200)
+
+
+def test_the_headers_own_pixel_size_stands_against_a_sidecar_of_another_image(write, tmp_path):
+    image = write("image.mrc")
+    (tmp_path / "image.mrc.mdoc").write_text("ImageSize = 4096 4092\n" + OTHER_SIZE)
+    record = read_acquisition(image)
+    assert record.pixel_size_a == pytest.approx(0.5)
+    assert record.sources["pixel_size_a"].origin is Origin.HEADER
+
+
+def test_a_count_per_pixel_of_another_image_is_no_dose(write, tmp_path):
+    image = write("image.tif")
+    counted = OTHER_SIZE + "DoseRate = 10\nExposureTime = 1\n"
+    (tmp_path / "image.tif.mdoc").write_text(counted)
+    record = read_acquisition(image)
+    assert record.dose_e_per_a2 is None
+    assert "counts electrons per pixel" in record.missing["dose_e_per_a2"]
+    (tmp_path / "image.tif.mdoc").write_text(counted.replace("4096 4092", "64 48"))
+    assert read_acquisition(image).dose_e_per_a2 == pytest.approx(10 / 0.75**2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "binning", "believed"), [(48, 1, True), (96, 2, True), (96, 1, False)]
+)
+def test_the_readout_of_epu_is_compared_as_it_is_and_binned(
+    write, tmp_path, rows, binning, believed
+):
+    image, sidecar = write("image.tif"), write("exposure.xml").rename(tmp_path / "image.xml")
+    area = (
+        f"<Binning><a:x>{binning}</a:x></Binning><ReadoutArea><a:height>{rows}</a:height>"
+        f"<a:width>{rows * 64 // 48}</a:width></ReadoutArea></camera>"
+    )
+    sidecar.write_text(sidecar.read_text().replace("</camera>", area))
+    record = read_acquisition(image)
+    assert (record.pixel_size_a is not None) == believed
+    assert record.dose_e_per_a2 == pytest.approx(25.0)
+    assert len(record.dose_statements) == (2 if believed else 1)

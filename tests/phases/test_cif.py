@@ -106,3 +106,38 @@ def test_a_cif_cut_at_any_place_is_a_phase_or_one_sentence(tmp_path):
             assert len(phase_from_cif(path).species) > 0
         except PhaseError as error:
             assert "cut.cif" in str(error)  # noqa: PT017  either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("_cell_length_b 4.212", "_cell_length_b ?", r"_cell_length_b is '\?', expected a number"),
+        ("_cell_length_b 4.212", "_cell_length_b 0", r"bad\.cif has _cell_length_b = 0"),
+        ("_cell_length_b 4.212", "_cell_length_b -4.212", r"_cell_length_b = -4\.212"),
+        ("O1 O 0.5", "O1 O ?", r"_atom_site_fract_x of 1 atoms open"),
+        ("loop_", "", r"bad\.cif"),
+    ],
+)
+def test_what_a_cif_leaves_open_is_named_in_one_sentence(tmp_path, before, after, message):
+    path = _write(tmp_path, "bad.cif")
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(PhaseError, match=message) as caught:
+        phase_from_cif(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cif_without_atoms_is_told_so(tmp_path):
+    path = _write(tmp_path, "bad.cif")
+    path.write_text(path.read_text().split("loop_")[0])
+    with pytest.raises(PhaseError, match=r"bad\.cif lists no atoms"):
+        phase_from_cif(path)
+
+
+def test_the_first_of_several_structures_is_taken_and_said(tmp_path):
+    path = _write(tmp_path)
+    first = path.read_text()
+    second = first.replace("data_mgo", "data_other").replace("4.212", "5.0").replace("Mg", "Ca")
+    path.write_text("data_global\n_publ_author_name 'A'\n" + first + second)
+    phase = phase_from_cif(path)
+    assert phase.formula == "MgO"
+    assert "The first of 2 structures" in phase.note
