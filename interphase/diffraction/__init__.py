@@ -4,8 +4,9 @@ Arrays in, results out. `identify_image` and `identify_pattern` are the two ques
 records they return are in `interphase.diffraction.results`.
 """
 
-from interphase.diffraction.identify import identify_image, identify_pattern
+from interphase.diffraction.image import identify_image
 from interphase.diffraction.options import Evidence, Options, ScalePrior
+from interphase.diffraction.pattern import identify_pattern
 from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
 
 __all__ = [

@@ -6,6 +6,8 @@ import numpy as np
 
 from interphase.diffraction.spectra import Frequencies
 
+# Power over the floor from which on a maximum is listed as a spot.
+THRESHOLD = 9.0
 # A maximum is compared with this neighbourhood, about the width of a spot under a Hann window.
 REACH = 2
 # Distances from a maximum, in frequency pixels, over which its surroundings are judged.

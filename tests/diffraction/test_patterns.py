@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from interphase.assessment import Assessment
 from interphase.diffraction import identify_pattern
-from interphase.diffraction.patterns import find_centre, find_pattern_spots
+from interphase.diffraction.pattern_spots import find_centre, find_pattern_spots
 from interphase.errors import ParameterError
 from interphase.phases import candidates
 

@@ -5,7 +5,7 @@ import pytest
 
 from interphase.assessment import Assessment
 from interphase.diffraction import Options, identify_image, identify_pattern
-from interphase.diffraction.patterns import find_centre
+from interphase.diffraction.pattern_spots import find_centre
 from interphase.io import read
 from interphase.phases import candidates
 

@@ -1,0 +1,157 @@
+"""From likelihoods to verdicts about places, and to the words for them."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from interphase.assessment import Assessment
+from interphase.diffraction.catalogue import PhaseKey
+from interphase.diffraction.matching import Evidences, scale_prior
+from interphase.diffraction.options import Options
+from interphase.diffraction.posterior import Posterior, chance_of_noise, combine, credible_set
+from interphase.diffraction.regions import Place
+from interphase.diffraction.results import NONE, UNKNOWN, Region, Spots
+from interphase.phases import Phase
+
+# Pairs of candidates whose lattices differ by less than this are not separated: cells in the
+# table and their contraction are known to a few tenths of a per cent, scales to one.
+INSEPARABLE = 0.015
+
+
+def judge(places: list[Place], evidences: list[Evidences], options: Options) -> Posterior:
+    """Return the posterior probabilities of all places of one image or pattern."""
+    return combine(
+        np.stack([e.phases for e in evidences]),
+        np.array([e.unknown for e in evidences]),
+        chance=chance_of_noise(np.array([p.p_value for p in places])),
+        scale=scale_prior(options.scale),
+        unknown_prior=options.evidence.unknown_prior,
+    )
+
+
+def describe(
+    place: Place,
+    evidence: Evidences,
+    posterior: Posterior,
+    number: int,
+    names: tuple[str, ...],
+    candidates: Sequence[Phase],
+    *,
+    sigma: float,
+    spot_p: np.ndarray,
+    centre_a: tuple[float, float] | None,
+    area_a2: float | None,
+) -> Region:
+    """Return the verdict about one place."""
+    keys = (*names, UNKNOWN, NONE)
+    probability = posterior.probability[number]
+    inside = [keys[i] for i in credible_set(probability)]
+    top = inside[0]
+    for partner in _inseparable(tuple(candidates), top, max(INSEPARABLE, posterior.scale_sigma)):
+        if partner not in inside:
+            inside.append(partner)
+    match = evidence.best[names.index(top)] if top in names else None
+    explained = {spot for spot, _ in match.matched} if match else set()
+    if top in names and 0 not in explained and UNKNOWN not in inside:
+        # One set of fringes has a spacing, and a spacing alone is no phase; nor is a lattice that
+        # the strongest spot does not belong to.
+        inside.append(UNKNOWN)
+    if top == NONE:
+        assessment = Assessment.NO_PERIODICITY
+    elif len(inside) > 1:
+        assessment = Assessment.AMBIGUOUS
+    elif top == UNKNOWN:
+        assessment = Assessment.UNKNOWN_PHASE
+    else:
+        assessment = Assessment.OK
+    d_spacings = 1 / np.linalg.norm(place.k_per_a, axis=1)
+    return Region(
+        phase=top,
+        probability=float(probability.max()),
+        alternatives={k: float(p) for k, p in zip(keys, probability, strict=True)},
+        credible_set=tuple(inside),
+        assessment=assessment,
+        centre_a=centre_a,
+        area_a2=area_a2,
+        d_spacings_a=tuple(float(d) for d in d_spacings),
+        zone_axis=match.zone_axis if match else None,
+        scale_error=(float(posterior.scale_of[number, names.index(top)]) if top in names else None),
+        p_value=place.p_value,
+        spots=Spots(
+            k_per_a=place.k_per_a,
+            strength=place.strength,
+            p_value=spot_p,
+            sigma_per_a=sigma,
+        ),
+        sentence=_verdict(top, float(probability.max()), inside, d_spacings),
+    )
+
+
+@lru_cache(maxsize=64)
+def _partners(keys: tuple[PhaseKey, ...], tolerance: float) -> dict[str, tuple[str, ...]]:
+    from interphase.phases import ambiguous_pairs
+
+    partners: dict[str, list[str]] = {}
+    for pair in ambiguous_pairs([key.phase for key in keys], tolerance=tolerance):
+        partners.setdefault(pair.first, []).append(pair.second)
+        partners.setdefault(pair.second, []).append(pair.first)
+    return {name: tuple(found) for name, found in partners.items()}
+
+
+def _inseparable(candidates: tuple[Phase, ...], phase: str, tolerance: float) -> tuple[str, ...]:
+    """Return the candidates whose lattice is that of `phase` within the tolerance of scale."""
+    keys = tuple(PhaseKey(p) for p in candidates)
+    return _partners(keys, round(tolerance, 3)).get(phase, ())
+
+
+def _verdict(top: str, probability: float, inside: list[str], d_spacings: np.ndarray) -> str:
+    spacings = ", ".join(f"{d:.2f}" for d in d_spacings[:4])
+    if top == UNKNOWN and len(inside) == 1:
+        return f"Crystalline, but none of the candidates (spacings {spacings} Å)."
+    if len(inside) == 1:
+        stated = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
+        return f"{top} with probability {stated} (spacings {spacings} Å)."
+    other = {UNKNOWN: "none of the candidates", NONE: "noise"}
+    words = [other.get(hypothesis, hypothesis) for hypothesis in inside]
+    return f"Not told apart: {', '.join(words)} (spacings {spacings} Å)."
+
+
+def area_fraction(labels: np.ndarray, regions: list[Region]) -> dict[str, float]:
+    """Return the share of windows per phase, weighted by probability."""
+    counts = np.bincount(labels, minlength=len(regions) + 1) / labels.size
+    fraction: dict[str, float] = {NONE: float(counts[0])}
+    for region, share in zip(regions, counts[1:], strict=True):
+        for phase, p in region.alternatives.items():
+            if p > 0:
+                fraction[phase] = fraction.get(phase, 0.0) + float(share * p)
+    return {phase: share for phase, share in fraction.items() if share > 1e-4 or phase == NONE}
+
+
+def overall(regions: Sequence[Region]) -> Assessment:
+    """Return the assessment of an image: that of its best answered region."""
+    found = {region.assessment for region in regions}
+    for assessment in (Assessment.OK, Assessment.AMBIGUOUS, Assessment.UNKNOWN_PHASE):
+        if assessment in found:
+            return assessment
+    return Assessment.NO_PERIODICITY
+
+
+def summary(regions: Sequence[Region]) -> str:
+    """Return what all regions together say, in one sentence."""
+    named: dict[str, int] = {}
+    for region in regions:
+        if region.assessment is Assessment.OK:
+            named[region.phase] = named.get(region.phase, 0) + 1
+    ambiguous = sum(region.assessment is Assessment.AMBIGUOUS for region in regions)
+    unknown = sum(region.assessment is Assessment.UNKNOWN_PHASE for region in regions)
+    parts = [f"{phase} in {n}" for phase, n in sorted(named.items(), key=lambda x: -x[1])]
+    if ambiguous:
+        parts.append(f"ambiguous in {ambiguous}")
+    if unknown:
+        parts.append(f"none of the candidates in {unknown}")
+    noun = "place" if regions[0].centre_a is not None else "crystal"
+    number = f"{len(regions)} {noun}{'' if len(regions) == 1 else 's'}"
+    if noun == "place":
+        number = f"{len(regions)} crystalline {noun}{'' if len(regions) == 1 else 's'}"
+    return f"{number}: {', '.join(parts)}."
