@@ -12,7 +12,7 @@ def phase_rows(phases: Sequence[Phase]) -> list[dict[str, object]]:
     >>> from interphase.phases import candidates
     >>> row = phase_rows(candidates("LiF"))[0]
     >>> row["a_a"], row["grade"]
-    (4.0263, 'A-')
+    (4.0263, 'B')
     """
     names = ("a_a", "b_a", "c_a", "alpha_deg", "beta_deg", "gamma_deg")
     return [
