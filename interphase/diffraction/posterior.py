@@ -91,8 +91,8 @@ def chance_of_noise(p_value: np.ndarray) -> np.ndarray:
     >>> chance_of_noise(np.array([0.01])).round(2).tolist()
     [0.11]
     """
-    p = np.clip(p_value, 1e-300, 1 / np.e)
-    odds = -np.e * p * np.log(p)
+    p = np.clip(p_value, 1e-300, np.exp(-1))
+    odds = -np.exp(1) * p * np.log(p)
     return np.asarray(odds / (1 + odds))
 
 
