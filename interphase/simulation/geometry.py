@@ -1,0 +1,152 @@
+"""Where an interface runs through the field: the depth of every point below the surface."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from interphase.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """One component of the roughness of a surface."""
+
+    amplitude_a: float
+    """Height of its crests [Å]."""
+    period_a: float
+    """Distance of its crests [Å]."""
+    direction_deg: float
+    """Its direction within the surface, 0 along the interface as the image shows it [degrees]."""
+    phase_deg: float
+    """Its phase where the interface has its point [degrees]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interface:
+    """The surface of an electrode, flat or convex, seen edge-on or tilted.
+
+    Positions are (x, y, z) [Å], the beam runs along z.
+    """
+
+    point_a: tuple[float, float, float]
+    """A point the mean surface passes through (x, y, z) [Å]."""
+    normal_deg: float = 0.0
+    """Direction of the outward normal in the image, from columns towards rows [degrees]: 0 has
+    the electrode at the left, 90 at the top, 180 at the right."""
+    tilt_deg: float = 0.0
+    """Angle between the surface at `point_a` and the beam [degrees]; 0 is edge-on."""
+    radius_a: float | None = None
+    """Radius of a convex electrode [Å]; ``None`` for a flat one."""
+    axis: Literal["beam", "image"] = "beam"
+    """Axis of a convex electrode: along the ``beam`` it looks round in the image, within the
+    ``image`` it is a wire lying flat, whose surface bends away along the beam."""
+    roughness: tuple[Wave, ...] = ()
+    """Roughness of the surface."""
+
+    def __post_init__(self) -> None:
+        if not abs(self.tilt_deg) < 90:
+            raise ParameterError(
+                f"tilt_deg is {self.tilt_deg!r}: expected less than 90, which is a plan view"
+            )
+        if self.radius_a is not None and not self.radius_a > 0:
+            raise ParameterError(
+                f"radius_a is {self.radius_a!r}: expected a length > 0 Å, or None for a flat surface"
+            )
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Outward normal at `point_a` (x, y, z), a unit vector."""
+        return self.frame[0]
+
+    @property
+    def frame(self) -> np.ndarray:
+        """Rows: the normal, along the interface in the image, and across both; shape (3, 3)."""
+        azimuth, tilt = np.deg2rad(self.normal_deg), np.deg2rad(self.tilt_deg)
+        normal = np.array(
+            [np.cos(azimuth) * np.cos(tilt), np.sin(azimuth) * np.cos(tilt), np.sin(tilt)]
+        )
+        along = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+        return np.stack([normal, along, np.cross(normal, along)])
+
+    def coordinates(self, points_a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the depth of points, and where they lie along and across the interface.
+
+        Parameters
+        ----------
+        points_a
+            Positions (x, y, z) [Å], shape (..., 3).
+
+        Returns
+        -------
+        depth, along, across
+            Distance from the mean surface, less its roughness there, positive outside the
+            electrode [Å]; the place on the surface, along a convex one by its arc [Å].
+        """
+        u, v, w = np.moveaxis((points_a - np.asarray(self.point_a)) @ self.frame.T, -1, 0)
+        if self.radius_a is not None:
+            radius = self.radius_a
+            if self.axis == "beam":
+                u, v = np.hypot(u + radius, v) - radius, radius * np.arctan2(v, u + radius)
+            else:
+                u, w = np.hypot(u + radius, w) - radius, radius * np.arctan2(w, u + radius)
+        return u - height(self.roughness, v, w), v, w
+
+    def depth(self, points_a: np.ndarray) -> np.ndarray:
+        """Return the depth of points (x, y, z) [Å], positive outside the electrode."""
+        return self.coordinates(points_a)[0]
+
+
+def height(waves: tuple[Wave, ...], along: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Return the height of a rough surface [Å] at places along and across it [Å].
+
+    Examples
+    --------
+    >>> wave = Wave(amplitude_a=3.0, period_a=100.0, direction_deg=0.0, phase_deg=0.0)
+    >>> height((wave,), np.array([0.0, 50.0]), np.zeros(2)).tolist()
+    [3.0, -3.0]
+    """
+    total = np.zeros(np.broadcast(along, across).shape)
+    for wave in waves:
+        direction = np.deg2rad(wave.direction_deg)
+        path = along * np.cos(direction) + across * np.sin(direction)
+        total += wave.amplitude_a * np.cos(
+            2 * np.pi * path / wave.period_a + np.deg2rad(wave.phase_deg)
+        )
+    return total
+
+
+def draw_roughness(
+    rms_a: float, *, periods_a: tuple[float, float], rng: np.random.Generator, components: int = 4
+) -> tuple[Wave, ...]:
+    """Return roughness of a stated root mean square, its waves drawn at random.
+
+    Parameters
+    ----------
+    rms_a
+        Root mean square of the height [Å]; 0 gives no wave.
+    periods_a
+        Shortest and longest period [Å]; drawn evenly in their logarithm.
+    rng
+        Source of randomness.
+    components
+        Number of waves.
+
+    Examples
+    --------
+    >>> waves = draw_roughness(4.0, periods_a=(50, 200), rng=np.random.default_rng(0))
+    >>> round(float(np.sqrt(sum(w.amplitude_a**2 for w in waves) / 2)), 6)
+    4.0
+    """
+    if not 0 <= rms_a < float("inf"):
+        raise ParameterError(f"rms_a is {rms_a!r}: expected a length >= 0 Å")
+    if rms_a == 0:
+        return ()
+    amplitudes = rng.rayleigh(size=components)
+    amplitudes *= rms_a * np.sqrt(2) / np.linalg.norm(amplitudes)
+    periods = np.exp(rng.uniform(*np.log(periods_a), size=components))
+    angles = rng.uniform(0, 360, size=(2, components))
+    return tuple(
+        Wave(amplitude_a=a, period_a=p, direction_deg=d, phase_deg=f)
+        for a, p, d, f in np.stack([amplitudes, periods, *angles], axis=1).tolist()
+    )
