@@ -1,6 +1,11 @@
 """Fixtures that every room's tests share."""
 
+import json
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,3 +28,32 @@ def shared_data() -> Path:
 def rng() -> np.random.Generator:
     """A seeded generator, new for each test."""
     return np.random.default_rng(20261122)
+
+
+@pytest.fixture
+def dask_scheduler(tmp_path: Path) -> Iterator[str]:
+    """Address of a Dask scheduler in a process of its own, with one worker of two threads."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    address_file = folder / "scheduler.json"
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(program: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
+        quiet = subprocess.DEVNULL
+        processes.append(subprocess.Popen(command, cwd=folder, stdout=quiet, stderr=quiet))
+
+    try:
+        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
+        start("scheduler", *options, "--scheduler-file", str(address_file))
+        deadline = time.monotonic() + 30
+        while not address_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.1)
+        address = json.loads(address_file.read_text())["address"]
+        start("worker", address, "--nthreads", "2", "--no-dashboard", "--no-nanny")
+        yield address
+    finally:
+        for process in reversed(processes):
+            process.kill()
+            process.wait()

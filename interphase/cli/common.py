@@ -78,7 +78,7 @@ def _say(sentence: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one object on one line of standard output; what is not a number becomes null."""
-    from interphase.session.store import to_plain
+    from interphase.files import to_plain
 
     typer.echo(json.dumps(to_plain(value), allow_nan=False, ensure_ascii=False))
 

@@ -13,12 +13,13 @@ from markupsafe import Markup
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import UNKNOWN, Region
+from interphase.files import write_text
 from interphase.plotting import phase_colours
 from interphase.report import svg
 from interphase.report.words import instant, number, phase_name, probability, spacings, with_names
 from interphase.session.pictures import binning
 from interphase.session.records import FileResult, Pictures, SessionResult, file_is_well
-from interphase.session.store import load_pictures, write_text
+from interphase.session.store import load_pictures
 from interphase.session.summary import (
     count_assessments,
     count_kinds,

@@ -12,11 +12,12 @@ import interphase
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
 from interphase.errors import ParameterError
+from interphase.files import digest, file_digest, locked, write_json, write_text
 from interphase.session.engine import measure_files
 from interphase.session.measure import Task
 from interphase.session.provenance import provenance
 from interphase.session.records import FileResult, Pictures, SessionResult
-from interphase.session.store import FORMAT, Store, digest, file_digest, write_json, write_text
+from interphase.session.store import FORMAT, Store
 from interphase.session.tables import regions_csv, results_csv
 
 RESULT_FOLDER = "interphase-results"
@@ -118,8 +119,8 @@ def run_session(
     if phases is None:
         phases = _phases_of(config.phases, folder)
     found = candidates(phases)
-    store = Store(out)
-    with store.locked():
+    with locked(out):
+        store = Store(out)
         tasks, unread = prepare(folder, out=out, candidates=found, options=options)
         results, measured = _measure(
             tasks,

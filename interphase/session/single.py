@@ -10,12 +10,12 @@ from interphase.acquisition import Acquisition
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
 from interphase.errors import FileReadError, InterphaseError, ParameterError
+from interphase.files import file_digest, write_json, write_text
+from interphase.parallel import ChildCallError, ChildLostError, ChildPool
 from interphase.session.engine import measure_files
-from interphase.session.isolation import ChildCallError, ChildLostError, ChildPool
 from interphase.session.measure import Task
 from interphase.session.records import FileResult, Pictures
 from interphase.session.run import DEFAULT_PHASES, Progress
-from interphase.session.store import file_digest, write_json, write_text
 
 
 def measure_paths(

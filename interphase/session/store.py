@@ -5,57 +5,27 @@ record; the second says that the first is complete. Each is written beside its p
 to the disk, and renamed, so that a run may be killed at any instant.
 """
 
-import contextlib
-import hashlib
 import json
-import os
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from interphase.errors import InterphaseError
+from interphase.files import write_json, write_whole
 from interphase.session.records import FileResult, Pictures
 
 FORMAT = 1
 """Number of the layout of stored results; results of another layout are measured again."""
 
 
-def to_plain(value: Any) -> Any:
-    """Return a record as what JSON can say: no NaN, no infinity, no tuples.
-
-    >>> to_plain({"doses": (1.5, float("nan")), "kind": None})
-    {'doses': [1.5, None], 'kind': None}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "shape": list(value.shape), "data": value.tolist()}
-    if isinstance(value, np.generic):
-        return to_plain(value.item())
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return str(value)
-
-
 def from_plain(kind: Any, value: Any) -> Any:
-    """Return the record of type `kind` that :func:`to_plain` wrote as `value`."""
+    """Return the record of type `kind` that :func:`interphase.files.to_plain` wrote as `value`."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None:
@@ -87,50 +57,6 @@ def from_plain(kind: Any, value: Any) -> Any:
     return value
 
 
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a plain value, independent of the order of its keys."""
-    text = json.dumps(to_plain(value), sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it is there completely or not at all.
-
-    Parameters
-    ----------
-    path
-        Where the file shall be; an older one is replaced.
-    write
-        Is given the open stream.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text so that the file is there completely or not at all."""
-    write_whole(path, lambda stream: stream.write(text.encode()))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as JSON so that the file is there completely or not at all."""
-    write_text(path, json.dumps(to_plain(value), allow_nan=False, ensure_ascii=False, indent=1))
-
-
 class Store:
     """The finished results of a session.
 
@@ -138,42 +64,11 @@ class Store:
     ----------
     out
         Result folder; made if it is not there.
-
-    Raises
-    ------
-    InterphaseError
-        The folder cannot be made or written.
     """
 
     def __init__(self, out: Path) -> None:
         self.folder = out / "files"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (out / ".lock").touch()
-        except OSError as error:
-            raise InterphaseError(
-                f"{out} cannot be written ({error.strerror}): give another result folder with --out"
-            ) from error
-        self.out = out
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder for this run alone; the lock falls with the process, however it ends."""
-        try:
-            import fcntl
-        except ImportError:  # Windows: two runs at once are left to the user's care
-            yield
-            return
-        with (self.out / ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise InterphaseError(
-                    f"another run is writing to {self.out}: wait for its end, or give --out"
-                ) from None
-            for part in [*self.out.glob(".*.part"), *self.folder.glob(".*.part")]:
-                part.unlink()
-            yield
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, key: str) -> FileResult | None:
         """Return the finished result with this key, or ``None``."""

@@ -138,43 +138,17 @@ def test_a_file_that_takes_too_long_is_given_up_and_tried_again(
     folder = make_session(images=1)
     result = run(folder, options=RunOptions(time_limit_s=0.01))
     assert result.files[0].assessment is Assessment.FAILED
-    assert "the time limit of one file" in result.files[0].sentence
+    assert "0.01 s, the time limit" in result.files[0].sentence
     again = run(folder)
     assert again.measured == 1
     assert again.files[0].assessment is Assessment.NO_PERIODICITY
 
 
 def test_a_dask_cluster_measures_the_same(
-    make_session: Callable[..., Path], tmp_path: Path
+    make_session: Callable[..., Path], dask_scheduler: str, tmp_path: Path
 ) -> None:
     folder = make_session(images=2)
-    address_file = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
-    scheduler = subprocess.Popen(
-        [*dask, *options, "--scheduler-file", str(address_file)], cwd=tmp_path, **quiet
-    )
-    workers: list[subprocess.Popen[bytes]] = []
-    try:
-        deadline = time.monotonic() + 30
-        while not address_file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.1)
-        address = json.loads(address_file.read_text())["address"]
-        workers.append(
-            subprocess.Popen(
-                [*worker, address, "--nthreads", "1", "--no-dashboard", "--no-nanny"],
-                cwd=tmp_path,
-                **quiet,
-            )
-        )
-        result = run(folder, scheduler=address, workers=None)
-    finally:
-        for process in [*workers, scheduler]:
-            process.kill()
-            process.wait()
+    result = run(folder, scheduler=dask_scheduler, workers=None)
     assert result.measured == 2
     here = run(folder, out=tmp_path / "here")
     assert [r.sentence for r in result.files] == [r.sentence for r in here.files]
@@ -185,9 +159,9 @@ def test_a_scheduler_that_does_not_answer_is_said(
     make_session: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_session(images=1)
-    monkeypatch.setattr("interphase.session.engine.CONNECT_S", 1.0)
+    monkeypatch.setattr("interphase.parallel.calls.CONNECT_S", 1.0)
     with pytest.raises(InterphaseError, match="no Dask scheduler answers at tcp"):
-        run(folder, scheduler="tcp://127.0.0.1:9")
+        run(folder, scheduler="tcp://127.0.0.1:9", workers=None)
 
 
 def test_a_movie_is_summed_and_a_file_without_pixel_size_says_how_to_give_it(

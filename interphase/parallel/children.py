@@ -1,9 +1,9 @@
-"""Calls in a process of their own, so that a file that crashes its reader harms no other.
+"""Calls in a process of their own, so that one that crashes harms no other.
 
-A corrupt HDF5 file can end the process that reads it, and a damaged header can send a reader
-into an endless loop. Neither can be caught inside the process. So each measurement runs in a
-child that is warm (its imports are done) and is replaced when it dies or takes too long. This
-works alike under every scheduler, on one machine or in a cluster.
+A corrupt HDF5 file can end the process that reads it, a damaged header can send a reader into an
+endless loop, and a large model can run out of memory. None of it can be caught inside the process.
+So each call runs in a child that is warm (its imports are done) and is replaced when it dies or
+takes too long. This works alike under every scheduler, on one machine or in a cluster.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 
 class ChildLostError(InterphaseError):
-    """The process that measured a file died or was stopped before it answered."""
+    """The process that worked on a call died or was stopped before it answered."""
 
 
 class ChildTimeoutError(ChildLostError):
-    """The process took longer than one file may take."""
+    """The process took longer than one call may take."""
 
 
 class ChildCallError(InterphaseError):
-    """The call raised; the message is the name and text of what it raised."""
+    """The call raised; the message names what, and a note holds the traceback."""
 
 
 class _Child:
@@ -39,25 +39,29 @@ class _Child:
     def __init__(self, threads: int) -> None:
         environment = dict(os.environ)
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment.setdefault(name, str(threads))
+            # Several are what there is room for, and the user may want fewer; one is meant.
+            if threads == 1 or name not in environment:
+                environment[name] = str(threads)
         environment["DASK_NUM_WORKERS"] = str(threads)
         debugging = log.isEnabledFor(logging.DEBUG)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "interphase.session.child"],
+            [sys.executable, "-m", "interphase.parallel.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debugging else subprocess.DEVNULL,
             env=environment,
         )
 
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...], time_limit_s: float) -> Any:
+    def call(
+        self, function: Callable[..., Any], args: tuple[Any, ...], time_limit_s: float | None
+    ) -> Any:
         expired = threading.Event()
 
         def expire() -> None:
             expired.set()
             self.process.kill()
 
-        timer = threading.Timer(time_limit_s, expire)
+        timer = threading.Timer(time_limit_s or threading.TIMEOUT_MAX, expire)
         timer.daemon = True
         timer.start()
         try:
@@ -70,16 +74,18 @@ class _Child:
             code = self.close()
             if expired.is_set():
                 raise ChildTimeoutError(
-                    f"it was stopped after {time_limit_s:g} s, the time limit of one file"
+                    f"it was stopped after {time_limit_s:g} s, the time limit"
                 ) from None
-            raise ChildLostError(f"the process that read it {_ending(code)}") from None
+            raise ChildLostError(f"its process {_ending(code)}") from None
         finally:
             timer.cancel()
             timer.join()
         if not done:
             name, text, trace = value
             log.debug("%s", trace)
-            raise ChildCallError(f"{name}: {text}" if text else name)
+            error = ChildCallError(f"{name}: {text}" if text else name)
+            error.add_note(trace)
+            raise error
         return value
 
     def close(self) -> int:
@@ -97,7 +103,7 @@ def _ending(code: int) -> str:
     if code == -9:
         return "was killed (signal 9), perhaps because memory ran out"
     if code < 0:
-        return f"crashed (signal {-code}); the file is probably corrupt"
+        return f"crashed (signal {-code}), as a corrupt file may bring about"
     return f"ended with status {code}"
 
 
@@ -107,7 +113,8 @@ class ChildPool:
     Parameters
     ----------
     threads
-        Threads that numerical libraries may use in each process.
+        Threads that numerical libraries may use in each process: 1 is kept to, a larger number
+        is less where the environment says so.
     """
 
     def __init__(self, threads: int = 1) -> None:
@@ -118,7 +125,11 @@ class ChildPool:
         self._stopped = False
 
     def call(
-        self, function: Callable[..., Any], *args: Any, time_limit_s: float, attempts: int = 2
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        time_limit_s: float | None = None,
+        attempts: int = 2,
     ) -> Any:
         """Return ``function(*args)`` computed in a process of its own.
 
@@ -129,10 +140,10 @@ class ChildPool:
         args
             Arguments that can be pickled.
         time_limit_s
-            Time after which the process is killed [s].
+            Time after which the process is killed [s]; never unless given.
         attempts
             Calls made in fresh processes before a crash is believed: it may have been another
-            file's. A call that took too long is not repeated.
+            call's. A call that took too long is not repeated.
 
         Raises
         ------
@@ -163,6 +174,11 @@ class ChildPool:
             else:
                 self._give_back(child)
                 return value
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the pool was closed; what calls raise since then says nothing about them."""
+        return self._stopped
 
     def close(self) -> None:
         """End every process, busy ones too; calls in progress raise."""

@@ -1,4 +1,4 @@
-"""The other end of :mod:`interphase.session.isolation`: a process that measures what it is told.
+"""The other end of :mod:`interphase.parallel.children`: a process that does what it is told.
 
 It reads pickled calls from its standard input and writes pickled replies to its standard
 output until the input ends. Its parent may kill it at any time.
@@ -14,7 +14,7 @@ import traceback
 
 
 def _follow_parent() -> None:
-    """End this process when its parent is gone, even in the middle of a measurement."""
+    """End this process when its parent is gone, even in the middle of a call."""
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.5)
@@ -37,7 +37,7 @@ def main() -> None:
             return
         try:
             reply = pickle.dumps((True, function(*args)))
-        except BaseException as error:  # one bad file must not stop the others
+        except BaseException as error:  # one bad call must not stop the others
             reply = pickle.dumps(
                 (False, (type(error).__name__, str(error), traceback.format_exc()))
             )

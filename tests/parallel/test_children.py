@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from interphase.session.isolation import (
+from interphase.parallel.children import (
     ChildCallError,
     ChildLostError,
     ChildPool,
@@ -78,7 +78,7 @@ def test_closing_stops_busy_processes(pool: ChildPool) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a parent's death is seen on POSIX only")
 def test_children_do_not_outlive_a_killed_parent() -> None:
     code = (
-        "import os, threading, time; from interphase.session.isolation import ChildPool\n"
+        "import os, threading, time; from interphase.parallel.children import ChildPool\n"
         "pool = ChildPool(); print(pool.call(os.getpid, time_limit_s=60), flush=True)\n"
         "pool.call(time.sleep, 60, time_limit_s=60)"
     )
