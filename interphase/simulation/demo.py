@@ -1,38 +1,37 @@
-"""A small simulated session, written as the files a microscope would write."""
+"""A small simulated session: interphases of several kinds, written as a microscope's files."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from interphase.simulation.crystallites import (
-    CrystalliteTruth,
-    near_zone_axis,
-    strong_zone_axes,
+from interphase.acquisition import Acquisition, Kind, Stage
+from interphase.files import write_json
+from interphase.simulation.files import SimulatedExposure, write_session
+from interphase.simulation.imaging.conditions import interphase_image, interphase_wave
+from interphase.simulation.imaging.detectors import Detector, record_counts
+from interphase.simulation.imaging.exposure import movie
+from interphase.simulation.imaging.optics import Optics
+from interphase.simulation.imaging.patterns import diffraction_pattern
+from interphase.simulation.models.architectures import (
+    Interphase,
+    Layer,
+    Packing,
+    Population,
+    Structure,
 )
-from interphase.simulation.detectors import Detector, movie, record_counts
-from interphase.simulation.imaging import (
-    ExitWave,
-    Optics,
-    diffraction_pattern,
-    exit_wave,
-    image_from_exit_wave,
-    resample,
-)
-from interphase.simulation.scene import Grain, Scene, draw_centres, film_scene
+from interphase.simulation.models.crystallites import CrystalliteTruth
+from interphase.simulation.models.interphases import InterphaseModel, build_interphase
+from interphase.simulation.models.truth import interphase_truth
 
 _PIXEL_SIZE_A = 0.4
 _BEAM_ENERGY_KEV = 300.0
 _SPHERICAL_ABERRATION_MM = 0.005
 _CAMERA = Detector(dqe0=0.8)
 _START = datetime(2026, 3, 2, 10, 0, 0)
-_MONTHS = ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec").split()
-_APERTURE = 0.78
-"""Diameter of the selected area over the side of the field."""
 _PATTERN_PIXELS = 512
 
 
@@ -48,10 +47,14 @@ class DemoFile:
     """Dose [e/Å²]."""
     pixel_size_a: float | None
     """Size of a pixel [Å]; ``None`` for a pattern."""
+    structure: str
+    """How the interphase is built: mosaic, layered, layered_mosaic or amorphous."""
+    electrode: str
+    """Phase of the electrode, which is in view."""
     phases: tuple[str, ...]
-    """Phases that were put in, sorted."""
+    """Crystalline phases of the interphase, sorted."""
     crystallites: tuple[CrystalliteTruth, ...]
-    """The crystallites."""
+    """The crystallites of the interphase; the electrode is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,75 +76,186 @@ class DemoExposure:
     stem: str
     """File name without its ending."""
     kind: Literal["image", "movie", "diffraction"]
-    """What is recorded; a pattern shows its crystallites in the middle of the field."""
-    grains: tuple[tuple[str, float], ...] = ()
-    """Phase and diameter [Å] of each crystallite."""
-    field_a: float = 192.0
-    """Side of the field [Å]."""
-    thickness_a: float
-    """Thickness of the film [Å]."""
+    """What is recorded; a pattern is that of the middle of the field."""
+    recipe: Interphase
+    """The interphase; its seed is mixed with the session's."""
     dose_e_per_a2: float
     """Dose [e/Å²]."""
     defocus_a: float = 0.0
     """Defocus, positive = underfocus [Å]."""
     frames: int = 1
     """Frames of a movie."""
+    aperture_a: float = 120.0
+    """Diameter of the selected area of a pattern [Å]."""
     stage_um: tuple[float, float]
     """Stage (x, y) [µm]."""
+    ending: Literal[".hspy", ".mrc"] = ".hspy"
+    """Kind of file; ``.mrc`` comes with a SerialEM sidecar."""
+
+
+def _sought(phase: str, fraction: float, diameter_a: float, *, tilt_deg: float = 2.0) -> Population:
+    """Return crystallites that lie near zone axes, as first examples are chosen to."""
+    return Population(
+        phase=phase,
+        volume_fraction=fraction,
+        diameter_a=diameter_a,
+        spread=0.1,
+        zone_axis_share=1.0,
+        zone_axis_tilt_deg=tilt_deg,
+    )
 
 
 DEMO_EXPOSURES = (
     DemoExposure(
-        stem="grid1_sei_0001",
+        stem="grid1_mosaic_0001",
         kind="image",
-        grains=(("Li2O", 60.0), ("LiF", 50.0), ("Li2CO3", 60.0)),
-        thickness_a=70.0,
+        recipe=Interphase(
+            architecture="mosaic",
+            structure=Structure.MOSAIC,
+            electrode="Li",
+            layers=(
+                Layer(
+                    name="mosaic",
+                    thickness_a=130.0,
+                    matrix="LEDC",
+                    populations=(
+                        _sought("Li2O", 0.06, 60.0),
+                        _sought("LiF", 0.05, 55.0),
+                        _sought("Li2CO3", 0.06, 60.0),
+                    ),
+                ),
+            ),
+            foil_thickness_a=76.0,
+            length_a=180.0,
+            tilt_deg=4.0,
+            seed=3,
+        ),
         dose_e_per_a2=200.0,
         defocus_a=140.0,
         stage_um=(-112.40, 48.05),
+        ending=".mrc",
     ),
     DemoExposure(
-        stem="grid1_sei_0002",
+        stem="grid1_layered_0002",
         kind="image",
-        grains=(("Li2CO3", 70.0), ("Li2O", 55.0)),
-        thickness_a=76.0,
+        recipe=Interphase(
+            architecture="layered",
+            structure=Structure.LAYERED,
+            electrode="Li",
+            layers=(
+                Layer(name="inner", thickness_a=50.0, matrix="LEDC"),
+                Layer(
+                    name="outer",
+                    thickness_a=80.0,
+                    packing=Packing.COLUMNAR,
+                    populations=(_sought("Li2O", 1.0, 70.0),),
+                ),
+            ),
+            foil_thickness_a=70.0,
+            length_a=160.0,
+            seed=3,
+        ),
         dose_e_per_a2=120.0,
         defocus_a=160.0,
         stage_um=(-109.83, 47.61),
     ),
     DemoExposure(
-        stem="grid1_lithium_0003",
+        stem="grid1_amorphous_0003",
         kind="image",
-        grains=(("Li", 80.0), ("LiF", 50.0)),
-        thickness_a=84.0,
-        dose_e_per_a2=300.0,
-        defocus_a=140.0,
-        stage_um=(-104.27, 51.90),
-    ),
-    DemoExposure(
-        stem="grid1_film_0004",
-        kind="image",
-        grains=(),
-        thickness_a=70.0,
+        recipe=Interphase(
+            architecture="amorphous",
+            structure=Structure.AMORPHOUS,
+            electrode="Li",
+            layers=(Layer(name="glass", thickness_a=120.0, matrix="LiPxOyFz"),),
+            foil_thickness_a=70.0,
+            length_a=160.0,
+            tilt_deg=-3.0,
+            seed=1,
+        ),
         dose_e_per_a2=100.0,
         defocus_a=160.0,
+        stage_um=(-104.27, 51.90),
+        ending=".mrc",
+    ),
+    DemoExposure(
+        stem="grid1_dendrite_0004",
+        kind="image",
+        recipe=Interphase(
+            architecture="bilayer",
+            structure=Structure.LAYERED,
+            electrode="Li",
+            layers=(
+                Layer(
+                    name="inorganic",
+                    thickness_a=60.0,
+                    packing=Packing.COLUMNAR,
+                    populations=(_sought("LiF", 1.0, 60.0),),
+                ),
+                Layer(name="organic", thickness_a=50.0, matrix="LEDC"),
+            ),
+            foil_thickness_a=70.0,
+            length_a=170.0,
+            electrode_width_a=70.0,
+            normal_deg=90.0,
+            radius_a=250.0,
+            seed=1,
+        ),
+        dose_e_per_a2=300.0,
+        defocus_a=140.0,
         stage_um=(-98.66, 53.12),
     ),
     DemoExposure(
         stem="grid1_movie_0005",
         kind="movie",
         frames=16,
-        grains=(("Li2O", 70.0), ("LiF", 60.0)),
-        thickness_a=76.0,
+        recipe=Interphase(
+            architecture="layered-mosaic",
+            structure=Structure.LAYERED_MOSAIC,
+            electrode="Li",
+            layers=(
+                Layer(
+                    name="inner",
+                    thickness_a=80.0,
+                    matrix="LiPON",
+                    populations=(_sought("Li2O", 0.15, 60.0),),
+                ),
+                Layer(
+                    name="outer",
+                    thickness_a=80.0,
+                    matrix="LiPON",
+                    populations=(_sought("Li3PO4-beta", 0.15, 60.0),),
+                ),
+            ),
+            foil_thickness_a=72.0,
+            length_a=160.0,
+            seed=3,
+        ),
         dose_e_per_a2=240.0,
         defocus_a=140.0,
         stage_um=(-95.02, 50.37),
+        ending=".mrc",
     ),
     DemoExposure(
         stem="grid1_diffraction_0006",
         kind="diffraction",
-        grains=(("Li2O", 90.0),),
-        thickness_a=94.0,
+        recipe=Interphase(
+            architecture="mosaic",
+            structure=Structure.MOSAIC,
+            electrode="Li",
+            layers=(
+                Layer(
+                    name="mosaic",
+                    thickness_a=120.0,
+                    matrix="LEDC",
+                    populations=(_sought("Li2O", 0.2, 85.0, tilt_deg=0.5),),
+                ),
+            ),
+            foil_thickness_a=94.0,
+            electrode_width_a=25.0,
+            outside_width_a=15.0,
+            length_a=160.0,
+            seed=4,
+        ),
         dose_e_per_a2=60.0,
         stage_um=(-91.44, 49.18),
     ),
@@ -151,19 +265,19 @@ DEMO_EXPOSURES = (
 def write_demo_session(
     folder: Path, *, seed: int = 0, exposures: Sequence[DemoExposure] = DEMO_EXPOSURES
 ) -> DemoTruth:
-    """Simulate a small cryo-TEM session and write it as files.
+    """Simulate a small cryo-TEM session of interphases on lithium and write it as files.
 
-    By default four images and a movie (MRC with SerialEM ``.mdoc`` sidecars) and a
-    selected-area pattern (hspy); with them ``session.toml``, and ``truth.json`` with what was
-    put in. Crystallites lie within 2° of strong zone axes, as a microscopist's first examples
-    would be chosen; a blind area shows far fewer.
+    By default four images, a movie and a selected-area pattern, in HyperSpy files or in MRC with
+    SerialEM ``.mdoc`` sidecars; with them ``session.toml``, a ``.truth.npz`` beside each file, and
+    ``truth.json`` with what was put in. Crystallites are large and lie within 2° of strong zone
+    axes, as a microscopist's first examples would be chosen; a blind area shows far fewer.
 
     Parameters
     ----------
     folder
         Where the files go; made if it is not there, files of the same name are replaced.
     seed
-        Seed of everything that is drawn.
+        Seed of everything that is drawn; each exposure is the same whichever others there are.
     exposures
         The exposures of the session.
 
@@ -172,200 +286,109 @@ def write_demo_session(
     DemoTruth
         What was put in; also in ``truth.json``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = np.random.SeedSequence(seed).spawn(len(exposures))
-    files = tuple(
-        _write_exposure(folder, exposure, number, np.random.default_rng(child))
-        for number, (exposure, child) in enumerate(zip(exposures, seeds, strict=True))
-    )
-    (folder / "session.toml").write_text(_session_toml(files), encoding="utf-8")
-    truth = DemoTruth(folder=folder, seed=seed, files=files)
-    record = {"seed": seed, "files": [asdict(file) for file in files]}
-    (folder / "truth.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    files: list[DemoFile] = []
+
+    def simulated() -> Iterator[SimulatedExposure]:
+        for number, exposure in enumerate(exposures):
+            made = _simulate(exposure, number, seed)
+            files.append(_summary(made))
+            yield made
+
+    facts = {
+        "sample": "simulated interphases on lithium",
+        "electrolyte": "1 M LiPF6 in EC:DEC",
+        "electrode": "Li",
+        "temperature_k": 298.0,  # that of the cells the atoms were built with
+        "spherical_aberration_mm": _SPHERICAL_ABERRATION_MM,
+        "phases": "lithium-sei",
+    }
+    write_session(folder, simulated(), facts=facts)
+    truth = DemoTruth(folder=folder, seed=seed, files=tuple(files))
+    write_json(folder / "truth.json", {"seed": seed, "files": files})
     return truth
 
 
-def _write_exposure(
-    folder: Path, exposure: DemoExposure, number: int, rng: np.random.Generator
-) -> DemoFile:
-    scene = _scene(exposure, rng)
-    wave = exit_wave(scene, beam_energy_kev=_BEAM_ENERGY_KEV, sampling_a=_PIXEL_SIZE_A * 2 / 3)
-    name = exposure.stem + (".hspy" if exposure.kind == "diffraction" else ".mrc")
-    if exposure.kind == "diffraction":
-        _write_pattern(folder / name, wave, exposure, rng)
-    else:
-        counts = _expose(wave, exposure, rng)
-        _write_mrc(folder / name, counts)
-        _write_mdoc(folder / f"{name}.mdoc", name, counts, exposure, number)
-    return DemoFile(
-        name=name,
-        kind=exposure.kind,
-        dose_e_per_a2=exposure.dose_e_per_a2,
-        pixel_size_a=None if exposure.kind == "diffraction" else _PIXEL_SIZE_A,
-        phases=tuple(sorted({truth.phase for truth in scene.truths})),
-        crystallites=scene.truths,
+def _simulate(exposure: DemoExposure, number: int, seed: int) -> SimulatedExposure:
+    """Return one exposure: atoms, exit wave, counts, truth."""
+    rng = np.random.default_rng([seed, exposure.recipe.seed])
+    model = build_interphase(replace(exposure.recipe, seed=int(rng.integers(2**32))))
+    shown = int(rng.integers(2**32))
+    counts, acquisition = _expose(exposure, model, np.random.default_rng(shown))
+    pixels = (int(model.field_a[0] / _PIXEL_SIZE_A), int(model.field_a[1] / _PIXEL_SIZE_A))
+    return SimulatedExposure(
+        stem=exposure.stem,
+        counts=counts,
+        acquisition=replace(acquisition, time=_START + timedelta(minutes=4 * number)),
+        truth=interphase_truth(model, pixel_size_a=_PIXEL_SIZE_A, shape=pixels),
+        recipe=model.recipe,
+        seed=shown,
+        ending=exposure.ending,
     )
 
 
-def _scene(exposure: DemoExposure, rng: np.random.Generator) -> Scene:
-    from interphase.phases import load_phase
-
-    size = (exposure.field_a, exposure.field_a)
-    diameters = [diameter for _, diameter in exposure.grains]
-    if exposure.kind == "diffraction":  # in the middle, where the aperture is
-        centres = [(exposure.field_a / 2, exposure.field_a / 2, exposure.thickness_a / 2)] * len(
-            diameters
+def _expose(
+    exposure: DemoExposure, model: InterphaseModel, rng: np.random.Generator
+) -> tuple[np.ndarray, Acquisition]:
+    """Return counts as a camera writes them, and what is known of the exposure."""
+    wave = interphase_wave(model, _BEAM_ENERGY_KEV)
+    dose, (x, y) = exposure.dose_e_per_a2, exposure.stage_um
+    said = Acquisition(
+        kind=Kind(exposure.kind),
+        mode="TEM",
+        beam_energy_kev=_BEAM_ENERGY_KEV,
+        dose_e_per_a2=dose,
+        exposure_time_s=4.0,
+        stage=Stage(x_um=x, y_um=y, z_um=-21.5, alpha_deg=0.0),
+        microscope="simulated",
+    )
+    if exposure.kind == "diffraction":
+        pattern, step = diffraction_pattern(
+            wave,
+            aperture_diameter_a=exposure.aperture_a,
+            dose_e_per_a2=dose,
+            detector=_CAMERA,
+            rng=rng,
         )
-    else:
-        centres = draw_centres(size, exposure.thickness_a, diameters, gap_a=15.0, rng=rng)
-    grains = []
-    for (identifier, diameter), centre in zip(exposure.grains, centres, strict=True):
-        phase = load_phase(identifier)
-        axes = strong_zone_axes(phase)
-        uvw = axes[int(rng.integers(len(axes)))]
-        # For a pattern the crystal would have been tilted into its zone.
-        largest_tilt = 0.5 if exposure.kind == "diffraction" else 2.0
-        orientation = near_zone_axis(phase, uvw, largest_tilt * float(np.sqrt(rng.random())), rng)
-        grains.append(
-            Grain(phase=phase, diameter_a=diameter, centre_a=centre, orientation=orientation)
-        )
-    return film_scene(size, exposure.thickness_a, grains, seed=int(rng.integers(2**32)))
-
-
-def _expose(wave: ExitWave, exposure: DemoExposure, rng: np.random.Generator) -> np.ndarray:
-    """Return counts as a camera writes them, shape (M, N) or (F, M, N)."""
+        pixels = min(_PATTERN_PIXELS, len(pattern) // 2 * 2)
+        first = len(pattern) // 2 - pixels // 2
+        middle = slice(first, first + pixels)
+        return pattern[middle, middle], replace(said, reciprocal_pixel_size_per_a=step)
     optics = Optics(
         defocus_a=exposure.defocus_a,
         spherical_aberration_mm=_SPHERICAL_ABERRATION_MM,
         focal_spread_a=30.0,
         semi_convergence_mrad=0.1,
     )
-    pixels = round(exposure.field_a / _PIXEL_SIZE_A)
-    expected = resample(image_from_exit_wave(wave, optics), (pixels, pixels))
+    expected = interphase_image(model, wave, optics=optics, pixel_size_a=_PIXEL_SIZE_A)
+    said = replace(said, pixel_size_a=_PIXEL_SIZE_A, defocus_a=exposure.defocus_a)
     if exposure.kind == "image":
         counts = record_counts(
-            expected,
-            dose_e_per_a2=exposure.dose_e_per_a2,
-            pixel_size_a=_PIXEL_SIZE_A,
-            detector=_CAMERA,
-            rng=rng,
+            expected, dose_e_per_a2=dose, pixel_size_a=_PIXEL_SIZE_A, detector=_CAMERA, rng=rng
         )
-    else:
-        counts = movie(
-            expected,
-            dose_e_per_a2=exposure.dose_e_per_a2,
-            frames=exposure.frames,
-            pixel_size_a=_PIXEL_SIZE_A,
-            drift_a=(0.08, -0.05),
-            detector=_CAMERA,
-            rng=rng,
-        )
-    return counts.astype(np.int16)
-
-
-def _write_mrc(path: Path, counts: np.ndarray) -> None:
-    import mrcfile
-
-    with mrcfile.new(path, overwrite=True) as mrc:
-        mrc.set_data(counts)
-        if counts.ndim == 3:
-            mrc.set_image_stack()
-        mrc.voxel_size = _PIXEL_SIZE_A
-        mrc.header.label[0] = b"interphase: simulated session"
-        mrc.header.nlabl = 1
-
-
-def _write_mdoc(
-    path: Path, name: str, counts: np.ndarray, exposure: DemoExposure, number: int
-) -> None:
-    """Write what SerialEM would say beside an image or a movie."""
-    time = _START + timedelta(minutes=4 * number)
-    seconds = 4.0
-    rows, columns = counts.shape[-2:]
-    head = {"PixelSpacing": f"{_PIXEL_SIZE_A:g}", "Voltage": f"{_BEAM_ENERGY_KEV:g}"}
-    entries = {
-        "TiltAngle": "0.0",
-        "StagePosition": f"{exposure.stage_um[0]:g} {exposure.stage_um[1]:g}",
-        "StageZ": "-21.5",
-        "ExposureDose": f"{exposure.dose_e_per_a2:g}",
-        "DoseRate": f"{exposure.dose_e_per_a2 * _PIXEL_SIZE_A**2 / seconds:.5g}",
-        "PixelSpacing": f"{_PIXEL_SIZE_A:g}",
-        "Defocus": f"{-exposure.defocus_a * 1e-4:g}",
-        "ImageShift": "0 0",
-        "ExposureTime": f"{seconds:g}",
-        "Binning": "1",
-        "DateTime": f"{time.day:02d}-{_MONTHS[time.month - 1]}-{time:%y}  {time:%H:%M:%S}",
-    }
-    if exposure.kind == "movie":
-        per_frame = exposure.dose_e_per_a2 / exposure.frames
-        section = "FrameSet"
-        entries |= {
-            "SubFramePath": f"X:\\demo\\{name}",
-            "NumSubFrames": str(exposure.frames),
-            "FrameDosesAndNumber": f"{per_frame:g} {exposure.frames}",
-        }
-    else:
-        section = "ZValue"
-        head |= {"ImageFile": name, "ImageSize": f"{columns} {rows}", "DataMode": "1"}
-    title = f"SerialEM: simulated by interphase {time:%H:%M:%S}"
-    lines = [f"{key} = {value}" for key, value in head.items()]
-    lines += ["", f"[T = {title}]", "", f"[{section} = 0]"]
-    lines += [f"{key} = {value}" for key, value in entries.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _write_pattern(
-    path: Path, wave: ExitWave, exposure: DemoExposure, rng: np.random.Generator
-) -> None:
-    """Write the middle of a selected-area pattern with axes in 1/nm."""
-    import hyperspy.api as hs
-
-    counts, step = diffraction_pattern(
-        wave,
-        aperture_diameter_a=_APERTURE * exposure.field_a,
-        dose_e_per_a2=exposure.dose_e_per_a2,
+        return counts, said
+    frames = movie(
+        expected,
+        dose_e_per_a2=dose,
+        frames=exposure.frames,
+        pixel_size_a=_PIXEL_SIZE_A,
+        drift_a=(0.08, -0.05),
         detector=_CAMERA,
         rng=rng,
     )
-    pixels = min(_PATTERN_PIXELS, len(counts) // 2 * 2)
-    first = len(counts) // 2 - pixels // 2
-    middle = counts[first : first + pixels, first : first + pixels]
-    scale = step * 10
-    axes = [
-        {
-            "name": name,
-            "size": pixels,
-            "scale": scale,
-            "offset": -(pixels // 2) * scale,
-            "units": "1/nm",
-            "navigate": False,
-        }
-        for name in ("ky", "kx")
-    ]
-    instrument = {"beam_energy": _BEAM_ENERGY_KEV, "acquisition_mode": "TEM"}
-    signal = hs.signals.Signal2D(
-        middle.astype(np.int32),
-        axes=axes,
-        metadata={
-            "General": {"title": exposure.stem},
-            "Acquisition_instrument": {"TEM": instrument},
-        },
+    return frames, said
+
+
+def _summary(made: SimulatedExposure) -> DemoFile:
+    said, truth = made.acquisition, made.truth
+    assert truth is not None
+    assert said.dose_e_per_a2 is not None
+    return DemoFile(
+        name=made.name,
+        kind=str(said.kind),
+        dose_e_per_a2=said.dose_e_per_a2,
+        pixel_size_a=said.pixel_size_a,
+        structure=truth.structure,
+        electrode=truth.electrode,
+        phases=tuple(sorted({row.phase for row in truth.crystallites})),
+        crystallites=truth.crystallites,
     )
-    signal.save(path, overwrite=True)
-
-
-def _session_toml(files: Sequence[DemoFile]) -> str:
-    """Say what no header of these files holds."""
-    lines = [
-        "# A simulated session: lithium plated from a carbonate electrolyte, seen frozen.",
-        'sample = "simulated SEI on lithium"',
-        'electrolyte = "1 M LiPF6 in EC:DEC"',
-        'electrode = "Li"',
-        "temperature_k = 90.0",
-        f"spherical_aberration_mm = {_SPHERICAL_ABERRATION_MM}",
-        'phases = "lithium-sei"',
-    ]
-    for file in files:
-        if file.kind == "diffraction":
-            lines += ["", f'[files."{file.name}"]', f"dose_e_per_a2 = {file.dose_e_per_a2}"]
-    return "\n".join(lines) + "\n"

@@ -1,24 +1,23 @@
 """Reference sets: fields with known truth, made once and exposed at any dose afterwards."""
 
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from interphase.errors import ParameterError
-from interphase.simulation.crystallites import (
+from interphase.simulation.imaging.cost import Multislice
+from interphase.simulation.imaging.images import image_from_exit_wave, resample
+from interphase.simulation.imaging.optics import Optics
+from interphase.simulation.imaging.waves import exit_wave
+from interphase.simulation.models.crystallites import (
     CrystalliteTruth,
     Orientation,
     near_zone_axis,
     random_orientation,
     strong_zone_axes,
 )
-from interphase.simulation.imaging import Optics, exit_wave, image_from_exit_wave, resample
-from interphase.simulation.scene import Grain, draw_centres, film_scene
+from interphase.simulation.models.scene import Grain, draw_centres, film_scene
 
 if TYPE_CHECKING:
     from interphase.phases import Phase
@@ -27,7 +26,8 @@ Alignment = Literal["zone", "random"]
 
 PIXEL_SIZE_A = 0.4
 WAVE_SAMPLING_A = PIXEL_SIZE_A * 2 / 3
-"""The wave then holds every frequency an image of `PIXEL_SIZE_A` can show."""
+"""Two thirds of the wave's band then hold every frequency an image of `PIXEL_SIZE_A` can show."""
+_SETTINGS = Multislice(sampling_a=WAVE_SAMPLING_A, projection="infinite")
 LARGEST_TILT_DEG = 2.0
 """How far from its zone axis an aligned crystallite may lie [degrees]."""
 
@@ -37,7 +37,7 @@ class FieldPlan:
     """One field of a reference set; everything else is drawn from its seed."""
 
     name: str
-    """File stem."""
+    """Name of the field, unique in its set."""
     seed: int
     """Seed of everything that is drawn."""
     phase: str | None
@@ -52,8 +52,6 @@ class FieldPlan:
 class Field:
     """One field of a reference set, noiseless, with its truth."""
 
-    name: str
-    """File stem."""
     intensity: np.ndarray
     """Expected intensity, 1 in vacuum, shape (M, N)."""
     pixel_size_a: float
@@ -152,10 +150,9 @@ def make_field(plan: FieldPlan) -> Field:
         semi_convergence_mrad=0.1,
     )
     scene = film_scene((size, size), thickness, grains, seed=int(rng.integers(2**32)))
-    wave = exit_wave(scene, beam_energy_kev=300.0, sampling_a=WAVE_SAMPLING_A)
+    wave = exit_wave(scene, beam_energy_kev=300.0, settings=_SETTINGS)
     pixels = round(size / PIXEL_SIZE_A)
     return Field(
-        name=plan.name,
         intensity=resample(image_from_exit_wave(wave, optics), (pixels, pixels)),
         pixel_size_a=size / pixels,
         beam_energy_kev=300.0,
@@ -176,76 +173,3 @@ def _draw_orientation(
     uvw = axes[int(rng.integers(len(axes)))]
     # Uniform over the cap of directions around the axis.
     return near_zone_axis(phase, uvw, LARGEST_TILT_DEG * float(np.sqrt(rng.random())), rng)
-
-
-def crystallite_fields(
-    folder: Path, plans: Sequence[FieldPlan], *, part: tuple[int, int] = (0, 1)
-) -> list[Path]:
-    """Make the fields of a set that a folder does not hold yet.
-
-    Each field is one ``.npz`` with the noiseless image and its truth; apply any dose to it
-    with `record_counts`. Files are written whole or not at all, so a killed run goes on where
-    it stopped, and several processes may each make a part.
-
-    Parameters
-    ----------
-    folder
-        Where the fields go; made if it is not there.
-    plans
-        The set.
-    part
-        (i, n): make every n-th field from the i-th.
-
-    Returns
-    -------
-    list
-        The files made now.
-    """
-    index, parts = part
-    if not 0 <= index < parts:
-        raise ParameterError(f"part is {part!r}: expected (i, n) with 0 <= i < n")
-    folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for plan in plans[index::parts]:
-        path = folder / f"{plan.name}.npz"
-        if not path.exists():
-            save_field(make_field(plan), path)
-            made.append(path)
-    return made
-
-
-def save_field(field: Field, path: Path) -> None:
-    """Write a field to one file, whole or not at all."""
-    truth = {
-        name: getattr(field, name)
-        for name in ("name", "pixel_size_a", "beam_energy_kev", "thickness_a", "matrix")
-    }
-    truth |= {
-        "optics": asdict(field.optics),
-        "truths": [asdict(item) for item in field.truths],
-        "plan": asdict(field.plan),
-    }
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        np.savez_compressed(file, intensity=field.intensity, truth=json.dumps(truth))
-    beside.replace(path)
-
-
-def load_field(path: Path) -> Field:
-    """Return a field that `crystallite_fields` wrote."""
-    with np.load(path) as archive:
-        intensity = archive["intensity"]
-        truth = json.loads(str(archive["truth"]))
-    truth["optics"] = Optics(**truth["optics"])
-    truth["truths"] = tuple(_truth_from_json(item) for item in truth["truths"])
-    truth["plan"] = FieldPlan(**truth["plan"])
-    return Field(intensity=intensity, **truth)
-
-
-def _truth_from_json(item: dict[str, Any]) -> CrystalliteTruth:
-    lists = {
-        "centre_a": tuple(item["centre_a"]),
-        "orientation": tuple(tuple(row) for row in item["orientation"]),
-        "zone_axis": None if item["zone_axis"] is None else tuple(item["zone_axis"]),
-    }
-    return CrystalliteTruth(**(item | lists))

@@ -1,22 +1,11 @@
-"""Reference sets hold what was planned, are made once, and say what is in them."""
+"""Reference sets hold what was planned and say what is in them."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from interphase.errors import ParameterError
-from interphase.simulation import (
-    Field,
-    FieldPlan,
-    Optics,
-    crystallite_fields,
-    load_field,
-    make_field,
-    plan_fields,
-    reference,
-    save_field,
-)
+from interphase.simulation import make_field, plan_fields
 
 
 @pytest.fixture(scope="module")
@@ -25,21 +14,6 @@ def field():
         phases=["Li2CO3"], diameters_a=[30], alignments=["zone"], repeats=1, empty=0, seed=11
     )
     return make_field(plan)
-
-
-def quick_field(plan):
-    """Stand in for the multislice, which other tests check."""
-    return Field(
-        name=plan.name,
-        intensity=np.full((4, 4), plan.seed % 7, dtype=np.float32),
-        pixel_size_a=0.4,
-        beam_energy_kev=300.0,
-        optics=Optics(defocus_a=100.0),
-        thickness_a=70.0,
-        matrix="LEDC",
-        truths=(),
-        plan=plan,
-    )
 
 
 def test_plan_holds_every_combination():
@@ -85,35 +59,3 @@ def test_field_holds_the_lattice_where_the_truth_says(field):
     empty = [p for p in grid if np.hypot(*(centres - p).T).min() > 90]
     assert empty
     assert strongest(y, x) > max(strongest(*p) for p in empty)
-
-
-def test_file_holds_the_whole_field(field, tmp_path):
-    save_field(field, tmp_path / "one.npz")
-    again = load_field(tmp_path / "one.npz")
-    np.testing.assert_array_equal(again.intensity, field.intensity)
-    for name in ("name", "pixel_size_a", "optics", "thickness_a", "matrix", "truths", "plan"):
-        assert getattr(again, name) == getattr(field, name)
-
-
-def test_made_fields_are_not_made_again(tmp_path, monkeypatch):
-    plans = plan_fields(phases=["Li"], diameters_a=[30], repeats=2, empty=3, seed=5)
-    monkeypatch.setattr(reference, "make_field", quick_field)
-    odd = crystallite_fields(tmp_path, plans, part=(1, 2))
-    assert [p.stem for p in odd] == [p.name for p in plans[1::2]]
-    rest = crystallite_fields(tmp_path, plans)
-    assert [p.stem for p in rest] == [p.name for p in plans[::2]]
-    assert crystallite_fields(tmp_path, plans) == []
-    assert sorted(p.stem for p in tmp_path.iterdir()) == sorted(p.name for p in plans)
-
-
-def test_a_field_that_fails_leaves_nothing(tmp_path, monkeypatch):
-    plan = FieldPlan(name="x", seed=1, phase=None, diameter_a=None, alignment=None)
-    monkeypatch.setattr(np, "savez_compressed", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        save_field(quick_field(plan), tmp_path / "x.npz")
-    assert not (tmp_path / "x.npz").exists()
-
-
-def test_parts_that_do_not_exist_are_refused(tmp_path):
-    with pytest.raises(ParameterError, match=r"part is \(2, 2\)"):
-        crystallite_fields(tmp_path, [], part=(2, 2))

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
-from interphase.simulation.crystallites import CrystalliteTruth, Orientation, crystallite, embed
-from interphase.simulation.matrices import MATRICES, amorphous_film
+from interphase.simulation.models.bodies import Body, assemble, crystallite_table
+from interphase.simulation.models.crystallites import (
+    CrystalliteTruth,
+    Orientation,
+    crystallite,
+    embed,
+)
+from interphase.simulation.models.matrices import fill_matrix
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -32,6 +38,8 @@ class Scene:
     """The crystallites."""
     seed: int | None = None
     """Seed the scene was drawn with."""
+    bodies: tuple[Body, ...] = ()
+    """What the atoms were made of, in order of priority; empty where atoms were given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +54,43 @@ class Grain:
     """Centre (y, x, z) from the first pixel and the upper surface [Å]."""
     orientation: Orientation
     """How it lies."""
+
+
+def scene_from_bodies(
+    bodies: Sequence[Body],
+    *,
+    size_a: tuple[float, float],
+    thickness_a: float,
+    seed: int,
+    matrix: str = "vacuum",
+) -> Scene:
+    """Return a scene whose atoms fill bodies.
+
+    Parameters
+    ----------
+    bodies
+        In order of priority.
+    size_a
+        Extent (y, x) [Å].
+    thickness_a
+        Extent along the beam [Å].
+    seed
+        Seed of the atoms.
+    matrix
+        The material that surrounds the crystallites, for the record.
+    """
+    atoms = assemble(
+        bodies, size_a=size_a, thickness_a=thickness_a, rng=np.random.default_rng(seed)
+    )
+    return Scene(
+        atoms=atoms,
+        size_a=size_a,
+        thickness_a=thickness_a,
+        matrix=matrix,
+        truths=crystallite_table(bodies, size_a=size_a, thickness_a=thickness_a),
+        seed=seed,
+        bodies=tuple(bodies),
+    )
 
 
 def film_scene(
@@ -76,16 +121,7 @@ def film_scene(
     ParameterError
         The matrix is unknown, or a crystallite does not fit.
     """
-    if matrix not in MATRICES:
-        raise ParameterError(f"matrix {matrix!r} is unknown: give one of {', '.join(MATRICES)}")
-    material = MATRICES[matrix]
-    film = amorphous_film(
-        size_a,
-        thickness_a,
-        composition=material.composition,
-        density_g_per_cm3=material.density_g_per_cm3,
-        rng=np.random.default_rng(seed),
-    )
+    film = fill_matrix(matrix, size_a, thickness_a, rng=np.random.default_rng(seed))
     atoms = embed(
         film,
         [crystallite(g.phase, g.diameter_a, orientation=g.orientation) for g in grains],

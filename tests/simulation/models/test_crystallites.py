@@ -22,6 +22,12 @@ from interphase.simulation import (
     strong_zone_axes,
     zone_axis_orientation,
 )
+from interphase.simulation.models.crystallites import (
+    Orientation,
+    fill_crystal,
+    textured_orientation,
+)
+from interphase.simulation.models.shapes import Sphere
 
 PHASES = ("Li", "Li2O", "LiF", "Li2CO3", "LiOH")
 SHORTEST_BOND_A = {"Li": 3.040, "Li2O": 1.997, "LiF": 2.013}
@@ -176,3 +182,153 @@ def test_scene_carries_the_truth_and_repeats_itself():
     np.testing.assert_allclose(truth.orientation, grain.orientation.matrix)
     with pytest.raises(ParameterError, match="matrix 'jelly' is unknown: give one of LEDC"):
         film_scene((48.0, 48.0), 30.0, seed=9, matrix="jelly")
+
+
+def filled(name, diameter_a=40.0, seed=3, **options):
+    phase = load_phase(name)
+    rng = np.random.default_rng(seed)
+    ball = Sphere(centre_a=(0.0, 0.0, 0.0), diameter_a=diameter_a)
+    low, high = ball.bounds
+    return fill_crystal(
+        phase,
+        ball,
+        orientation=random_orientation(rng),
+        low_a=low,
+        high_a=high,
+        rng=rng,
+        **options,
+    )
+
+
+def pair_distances(atoms, longest_a):
+    tree = cKDTree(atoms.positions)
+    pairs = tree.query_pairs(longest_a, output_type="ndarray")
+    step = atoms.positions[pairs[:, 0]] - atoms.positions[pairs[:, 1]]
+    return pairs, step, np.linalg.norm(step, axis=1)
+
+
+@given(
+    entries=st.lists(st.floats(-0.02, 0.02), min_size=6, max_size=6),
+    seed=st.integers(0, 100),
+)
+def test_strain_moves_spacings_by_the_stated_amount(entries, seed):
+    xx, yy, zz, xy, xz, yz = entries
+    strain = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    plain = filled("LiF", 20.0, seed, strain=np.zeros((3, 3)))
+    strained = filled("LiF", 24.0, seed, strain=strain)
+    # Every atom of the smaller sphere is found where the strain moves it.
+    moved = plain.positions[np.linalg.norm(plain.positions, axis=1) < 9] @ (np.eye(3) + strain)
+    assert cKDTree(strained.positions).query(moved)[0].max() < 1e-9
+
+
+@pytest.mark.parametrize(("name", "bond"), [("Cu", 2.556), ("LiF", 2.013), ("Si", 2.352)])
+def test_stacking_faults_keep_the_distances_of_nearest_neighbours(name, bond):
+    plain, faulted = filled(name), filled(name, stacking_faults=0.4)
+    unlike = name == "LiF"
+    for atoms in (plain, faulted):
+        pairs, _, distance = pair_distances(atoms, 1.05 * bond)
+        assert distance.min() == pytest.approx(bond, abs=0.002)
+        assert distance.max() == pytest.approx(bond, abs=0.002)
+        if unlike:
+            assert (atoms.numbers[pairs[:, 0]] != atoms.numbers[pairs[:, 1]]).all()
+        coordination = np.bincount(pairs.ravel())
+        inner = np.linalg.norm(atoms.positions, axis=1) < 20 - 1.1 * bond
+        assert set(coordination[inner]) == {{"Cu": 12, "LiF": 6, "Si": 4}[name]}
+    # A fault makes new third neighbours, at √(8/3) of the distance within a plane.
+    within_plane = {"Cu": bond, "LiF": bond * np.sqrt(2), "Si": bond * np.sqrt(8 / 3)}[name]
+    hexagonal = within_plane * np.sqrt(8 / 3)
+    for atoms, found in ((plain, False), (faulted, True)):
+        _, _, distance = pair_distances(atoms, 1.01 * hexagonal)
+        assert (np.abs(distance - hexagonal) < 0.01).any() == found
+
+
+def test_each_plane_is_faulted_with_its_chance():
+    # Copper planes one upon another: a plane is hexagonal if those above and below are alike.
+    phase = load_phase("Cu")
+    ball = Sphere(centre_a=(0.0, 0.0, 0.0), diameter_a=16.0)
+    normal = np.ones(3) / np.sqrt(3)
+    hexagonal = planes = 0
+    for seed in range(60):
+        atoms = fill_crystal(
+            phase,
+            ball,
+            orientation=Orientation(matrix=np.eye(3)),
+            low_a=ball.bounds[0],
+            high_a=ball.bounds[1],
+            stacking_faults=0.25,
+            rng=np.random.default_rng(seed),
+        )
+        height = np.rint((atoms.positions - atoms.positions[0]) @ normal / (3.6149 / np.sqrt(3)))
+        for level in range(int(height.min()) + 1, int(height.max())):
+            below, above = (atoms.positions[height == level + step] for step in (-1, 1))
+            if min(len(below), len(above)) < 6:
+                continue
+            across = (below - (below @ normal)[:, None] * normal)[:, None] - (
+                above - (above @ normal)[:, None] * normal
+            )
+            planes += 1
+            hexagonal += np.linalg.norm(across, axis=2).min() < 0.1
+    # Whether one above and one below differ is one fault: a fault at the upper step.
+    assert hexagonal / planes == pytest.approx(0.25, abs=5 * np.sqrt(0.25 * 0.75 / planes))
+
+
+@pytest.mark.parametrize("name", ["Li", "Li2O", "Li2CO3", "Li6PS5Cl"])
+def test_faults_are_refused_where_their_structure_is_not_known(name):
+    with pytest.raises(PhaseError, match=r"is not built like copper, rock salt or diamond"):
+        filled(name, 20.0, stacking_faults=0.1)
+    with pytest.raises(ParameterError, match="expected a chance"):
+        filled("Cu", 20.0, stacking_faults=1.5)
+
+
+@pytest.mark.parametrize("bad", [np.ones((3, 3)), np.array([[0, 0.1, 0], [0, 0, 0], [0, 0, 0]])])
+def test_strain_that_is_not_small_and_symmetric_is_refused(bad):
+    with pytest.raises(ParameterError, match="expected a symmetric"):
+        filled("LiF", 20.0, strain=bad)
+
+
+def test_halves_of_a_split_site_are_never_both_filled():
+    phase = load_phase("Li6PS5Cl")
+    atoms = filled("Li6PS5Cl", 60.0)
+    _, _, distance = pair_distances(atoms, 1.9)
+    assert len(distance) == 0
+    lithium = int((atoms.symbols == "Li").sum())
+    sites = phase.occupancies[np.array(phase.species) == "Li"].sum()
+    expected = sites / phase.volume_a3 * np.pi / 6 * 60**3
+    assert lithium == pytest.approx(expected, abs=5 * np.sqrt(expected))
+
+
+@given(
+    direction=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda d: np.linalg.norm(d) > 0.1),
+    hkl=st.tuples(*[st.integers(-2, 2)] * 3).filter(any),
+    seed=st.integers(0, 1000),
+)
+def test_without_spread_the_planes_face_the_direction(direction, hkl, seed):
+    phase = load_phase("Li2CO3")
+    orientation = textured_orientation(
+        phase, hkl, np.array(direction), 0.0, np.random.default_rng(seed)
+    )
+    normal = orientation.matrix @ (np.asarray(hkl) @ phase.reciprocal_vectors)
+    assert normal @ direction == pytest.approx(np.linalg.norm(normal) * np.linalg.norm(direction))
+    np.testing.assert_allclose(orientation.matrix @ orientation.matrix.T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(orientation.matrix) == pytest.approx(1)
+
+
+def test_texture_spreads_as_stated_and_turns_evenly(rng):
+    phase, aim, spread = load_phase("LiF"), np.array([0.0, 0.0, 1.0]), 5.0
+    matrices = np.array(
+        [textured_orientation(phase, (2, 0, 0), aim, spread, rng).matrix for _ in range(2000)]
+    )
+    normals = matrices[:, :, 0]  # where (200) points
+    tilt = np.degrees(np.arcsin(normals[:, :2]))
+    # A standard deviation of n draws has a relative error of 1/√(2n).
+    np.testing.assert_allclose(tilt.std(axis=0), spread, rtol=5 / np.sqrt(4000))
+    np.testing.assert_allclose(tilt.mean(axis=0), 0, atol=5 * spread / np.sqrt(2000))
+    azimuth = np.arctan2(matrices[:, 1, 1], matrices[:, 0, 1])
+    assert abs(np.exp(1j * azimuth).mean()) < 5 / np.sqrt(2000)
+
+
+def test_texture_without_a_direction_is_refused(rng):
+    with pytest.raises(ParameterError, match="cannot face"):
+        textured_orientation(load_phase("LiF"), (0, 0, 0), np.array([0, 0, 1.0]), 1.0, rng)
+    with pytest.raises(ParameterError, match="cannot face"):
+        textured_orientation(load_phase("LiF"), (1, 0, 0), np.zeros(3), 1.0, rng)

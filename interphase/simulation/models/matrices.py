@@ -1,7 +1,7 @@
 """Amorphous matrices: composition, density, and atoms without order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,16 @@ SHORTEST_A: Mapping[frozenset[str], float] = MappingProxyType(
             1.35: "H-P",
             1.45: "N-N",
             1.50: "H-H P-O P-F P-N",
+            1.65: "Al-O Ge-O",
             1.70: "H-F",
             1.80: "C-P Li-O Li-F",
             1.85: "H-Li N-O",
             1.95: "Li-N",
             2.10: "O-O O-F F-F N-F",
             2.20: "C-Li",
-            2.40: "Li-Li Li-P",
-            2.50: "P-P",
+            2.40: "Li-Li Li-P Al-Li Ge-Li",
+            2.50: "P-P Al-P Ge-P",
+            2.60: "Al-Al Al-Ge Ge-Ge",
         }.items()
         for pair in pairs.split()
     }
@@ -45,8 +47,12 @@ Rounded down from typical bond lengths and contacts of molecular carbonates and 
 grade C.
 """
 
-_MARGIN_A = 0.45
 _SORTING_CELL_A = 6.0
+_SWEEPS = 200
+_SMALLEST_BOX = 4
+"""Extent of a film over its longest distance, below which atoms would meet their own images."""
+SMALLEST_FILM_A = _SMALLEST_BOX * max(SHORTEST_A.values())
+"""Extent that is large enough for a film of any matrix [Å]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +65,18 @@ class Matrix:
     """Element → atoms per formula unit."""
     density_g_per_cm3: float
     """Mass density [g/cm³]."""
+    farther_a: Mapping[str, float] = field(default_factory=dict)
+    """Pairs, such as ``O-O``, that stay farther apart than `SHORTEST_A` says [Å]."""
     source: str
     """Where composition and density come from."""
     grade: str
     """A read or recomputed, B remembered and consistent, C remembered within about 10 %."""
+
+    @property
+    def shortest_a(self) -> Mapping[frozenset[str], float]:
+        """Pair of elements → shortest distance in this material [Å]."""
+        own = {frozenset(pair.split("-")): distance for pair, distance in self.farther_a.items()}
+        return {**SHORTEST_A, **own}
 
 
 MATRICES: Mapping[str, Matrix] = MappingProxyType(
@@ -78,9 +92,42 @@ MATRICES: Mapping[str, Matrix] = MappingProxyType(
                 grade="C",
             ),
             Matrix(
+                identifier="LiPxOyFz",
+                composition={"Li": 1, "P": 1, "O": 2, "F": 2},
+                density_g_per_cm3=2.0,
+                source="LiPO2F2, stands for the decomposition products of LiPF6; density guessed "
+                "between the salt's 2.8 and the acid's 1.6",
+                grade="C",
+            ),
+            Matrix(
+                identifier="polymer",
+                composition={"C": 40, "H": 80, "O": 20, "Li": 1, "P": 1, "F": 6},
+                density_g_per_cm3=1.2,
+                source="poly(ethylene oxide) with LiPF6, EO:Li = 20; amorphous PEO 1.12, the salt "
+                "adds to it; remembered",
+                grade="C",
+            ),
+            Matrix(
+                identifier="electrolyte",
+                composition={"C": 43.1, "H": 71.3, "O": 34.9, "Li": 1, "P": 1, "F": 6},
+                density_g_per_cm3=1.3,
+                source="1 M LiPF6 in EC:DEC 1:1 by volume, from the densities of the liquids; "
+                "vitreous, not cracked",
+                grade="C",
+            ),
+            Matrix(
+                identifier="LAGP-reacted",
+                composition={"Li": 2.5, "Al": 0.5, "Ge": 1.5, "P": 3, "O": 12},
+                density_g_per_cm3=3.1,
+                source="Li1.5Al0.5Ge1.5(PO4)3 with one more Li, made amorphous; a tenth below the "
+                "crystal's density, guessed",
+                grade="C",
+            ),
+            Matrix(
                 identifier="carbon",
                 composition={"C": 1},
                 density_g_per_cm3=2.0,
+                farther_a={"C-C": 1.4},
                 source="evaporated carbon film, density remembered (1.8 to 2.1)",
                 grade="C",
             ),
@@ -95,6 +142,7 @@ MATRICES: Mapping[str, Matrix] = MappingProxyType(
                 identifier="vitreous-ice",
                 composition={"H": 2, "O": 1},
                 density_g_per_cm3=0.94,
+                farther_a={"O-O": 2.65},
                 source="low-density amorphous ice, Xu et al., J. Phys. Chem. B (2020)",
                 grade="B",
             ),
@@ -133,6 +181,50 @@ def atom_counts(
     molar_mass = sum(atomic_masses[atomic_numbers[el]] * n for el, n in composition.items())
     units = AVOGADRO_G_A3 * density_g_per_cm3 / molar_mass * volume_a3
     return {element: round(units * n) for element, n in composition.items()}
+
+
+def fill_matrix(
+    matrix: str, size_a: tuple[float, float], thickness_a: float, *, rng: np.random.Generator
+) -> "Atoms":
+    """Return a film of a known matrix, periodic in all directions.
+
+    Density and shortest distances are right, networks and molecules are not there, so the diffuse
+    rings are only nearly those of the material: carbon shows its ring near 1.2 Å, broad, but not
+    the one at 2.1 Å; the oxygen of ice shows one ring near 2.4 Å, where vitreous ice has two, at
+    3.7 Å and 2.1 to 2.2 Å. Do not study diffuse rings with it.
+
+    Parameters
+    ----------
+    matrix
+        Key of `MATRICES`.
+    size_a
+        Extent (y, x) [Å].
+    thickness_a
+        Extent along the beam [Å].
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    Atoms
+        Positions are (x, y, z) [Å].
+
+    Raises
+    ------
+    ParameterError
+        The matrix is unknown, or the film too small.
+    """
+    if matrix not in MATRICES:
+        raise ParameterError(f"matrix {matrix!r} is unknown: give one of {', '.join(MATRICES)}")
+    material = MATRICES[matrix]
+    return amorphous_film(
+        size_a,
+        thickness_a,
+        composition=material.composition,
+        density_g_per_cm3=material.density_g_per_cm3,
+        rng=rng,
+        shortest_a=material.shortest_a,
+    )
 
 
 def amorphous_film(
@@ -178,21 +270,29 @@ def amorphous_film(
     from ase import Atoms
     from ase.data import atomic_numbers
 
+    from interphase.simulation.models.contacts import push_apart, sorted_into_cells
+
     box = np.array([size_a[1], size_a[0], thickness_a], dtype=float)
     counts = atom_counts(
         composition, density_g_per_cm3=density_g_per_cm3, volume_a3=float(box.prod())
     )
     table = _distance_table(list(counts), shortest_a)
-    if box.min() < 4 * (table.max() + _MARGIN_A):
+    smallest = _SMALLEST_BOX * table.max()
+    if box.min() < smallest:
         raise ParameterError(
             f"a film of {box.min():.3g} Å is too small for its shortest distances: "
-            f"give at least {4 * (table.max() + _MARGIN_A):.3g} Å in every direction"
+            f"give at least {smallest:.3g} Å in every direction"
         )
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), list(counts.values())))
-    start = rng.random((len(kinds), 3)) * box
-    # Neighbours in space that are neighbours in memory are found twice as fast.
-    start = start[np.lexsort((start // _SORTING_CELL_A).T)]
-    positions = _push_apart(start, kinds, table, box)
+    positions = rng.random((len(kinds), 3)) * box
+    # Neighbours in space that are neighbours in memory are found faster.
+    cells = np.ceil(box / _SORTING_CELL_A).astype(np.int32)
+    positions = positions[sorted_into_cells(positions, cells, box / cells)[2]]
+    if not push_apart(positions, kinds, table, box, _SWEEPS):
+        raise ParameterError(
+            f"{len(kinds)} atoms do not fit into {box.prod():.3g} Å³ at their shortest distances: "
+            "give a lower density or shorter distances"
+        )
     numbers = np.array([atomic_numbers[element] for element in counts])
     return Atoms(numbers=numbers[kinds], positions=positions, cell=box, pbc=True)
 
@@ -209,59 +309,3 @@ def _distance_table(elements: list[str], shortest_a: Mapping[frozenset[str], flo
                 )
             table[i, j] = shortest_a[pair]
     return table
-
-
-def _push_apart(
-    positions: np.ndarray, kinds: np.ndarray, table: np.ndarray, box: np.ndarray
-) -> np.ndarray:
-    """Move overlapping pairs apart until a fresh list of neighbours holds no overlap."""
-    n = len(positions)
-    overshoot = 1.1  # a pair pushed exactly to its distance would be pushed back by others
-    for _ in range(40):
-        all_i, all_j, all_shortest = _neighbours(positions, kinds, table, box)
-        i, j, shortest = all_i, all_j, all_shortest
-        overlap_in_fresh_list = False
-        for _ in range(15):
-            step = positions[i] - positions[j]
-            step -= box * np.rint(step / box)
-            squared = np.einsum("ij,ij->i", step, step)
-            close = squared < shortest**2
-            if not close.any():
-                break
-            overlap_in_fresh_list = True
-            i, j, shortest = i[close], j[close], shortest[close]
-            distance = np.sqrt(squared[close])
-            push = step[close] * (0.5 * (overshoot * shortest / distance - 1))[:, None]
-            for axis in range(3):
-                positions[:, axis] += np.bincount(i, push[:, axis], n)
-                positions[:, axis] -= np.bincount(j, push[:, axis], n)
-            # Only pairs of an atom that has moved can overlap now.
-            moved = np.zeros(n, dtype=bool)
-            moved[i] = moved[j] = True
-            again = moved[all_i] | moved[all_j]
-            i, j, shortest = all_i[again], all_j[again], all_shortest[again]
-        positions %= box
-        if not overlap_in_fresh_list:
-            return positions
-    raise ParameterError(
-        f"{n} atoms do not fit into {box.prod():.3g} Å³ at their shortest distances: "
-        "give a lower density or shorter distances"
-    )
-
-
-def _neighbours(
-    positions: np.ndarray, kinds: np.ndarray, table: np.ndarray, box: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs (i, j) near enough to overlap soon, and their shortest distances."""
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(
-        positions % box, boxsize=box, balanced_tree=False, compact_nodes=False, leafsize=8
-    )
-    pairs = tree.query_pairs(table.max() + _MARGIN_A, output_type="ndarray")
-    i, j = pairs[:, 0], pairs[:, 1]
-    step = positions[i] - positions[j]
-    step -= box * np.rint(step / box)
-    shortest = table[kinds[i], kinds[j]]
-    near = np.einsum("ij,ij->i", step, step) < (shortest + _MARGIN_A) ** 2
-    return i[near], j[near], shortest[near]

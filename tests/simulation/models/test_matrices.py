@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 
 from interphase.errors import ParameterError
 from interphase.simulation import MATRICES, amorphous_film, atom_counts
-from interphase.simulation.matrices import AVOGADRO_G_A3, SHORTEST_A
+from interphase.simulation.models.matrices import AVOGADRO_G_A3, SHORTEST_A
 
 SIZE_A, THICKNESS_A = (40.0, 36.0), 32.0
 
@@ -88,7 +88,7 @@ def test_atom_counts_of_water():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"thickness_a": 5.0}, r"at least 11\.4 Å in every direction"),
+        ({"thickness_a": 5.0}, r"at least 9\.6 Å in every direction"),
         ({"composition": {"C": 1, "S": 1}}, "distance of C and S is not known"),
         ({"density_g_per_cm3": 15.0}, "do not fit .* give a lower density"),
     ],

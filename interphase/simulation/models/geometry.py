@@ -1,6 +1,7 @@
 """Where an interface runs through the field: the depth of every point below the surface."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -51,13 +52,13 @@ class Interface:
             )
         if self.radius_a is not None and not self.radius_a > 0:
             raise ParameterError(
-                f"radius_a is {self.radius_a!r}: expected a length > 0 Å, or None for a flat surface"
+                f"radius_a is {self.radius_a!r}: expected a length > 0 Å, or None where it is flat"
             )
 
     @property
     def normal(self) -> np.ndarray:
         """Outward normal at `point_a` (x, y, z), a unit vector."""
-        return self.frame[0]
+        return np.asarray(self.frame[0])
 
     @property
     def frame(self) -> np.ndarray:
@@ -95,6 +96,67 @@ class Interface:
     def depth(self, points_a: np.ndarray) -> np.ndarray:
         """Return the depth of points (x, y, z) [Å], positive outside the electrode."""
         return self.coordinates(points_a)[0]
+
+    def normals(self, points_a: np.ndarray) -> np.ndarray:
+        """Return the outward normal of the mean surface nearest to points (x, y, z) [Å].
+
+        Parameters
+        ----------
+        points_a
+            Positions (x, y, z) [Å], shape (..., 3).
+
+        Returns
+        -------
+        ndarray of shape (..., 3)
+            Unit vectors (x, y, z).
+        """
+        normal = np.broadcast_to(self.normal, np.shape(points_a))
+        if self.radius_a is None:
+            return normal
+        # Away from the axis of the cylinder, whose direction takes no part.
+        axis = self.frame[2 if self.axis == "beam" else 1]
+        step = points_a - np.asarray(self.point_a) + self.radius_a * normal
+        step = step - (step @ axis)[..., None] * axis
+        outwards: np.ndarray = step / np.linalg.norm(step, axis=-1, keepdims=True)
+        return outwards
+
+    def bounds(
+        self, low_a: float, high_a: float, box_a: tuple[float, float, float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds on where in a box depths from `low_a` to `high_a` occur.
+
+        Parameters
+        ----------
+        low_a, high_a
+            Depths [Å]; infinite for no end.
+        box_a
+            Extent (x, y, z) of the box, which starts at the origin [Å].
+
+        Returns
+        -------
+        low, high
+            Lowest and highest (x, y, z) [Å], each of shape (3,); tight for a flat surface.
+        """
+        box = np.asarray(box_a, dtype=float)
+        rough = sum(abs(wave.amplitude_a) for wave in self.roughness)
+        first, last = low_a - rough, high_a + rough
+        if self.radius_a is not None:
+            # A convex surface falls behind its tangent, by most at the farthest corner.
+            corners = np.array(list(product(*zip(np.zeros(3), box, strict=True))))
+            local = (corners - np.asarray(self.point_a)) @ self.frame.T
+            behind = local[:, 0].min() + self.radius_a
+            aside = np.abs(local[:, 1 if self.axis == "beam" else 2]).max()
+            first -= np.hypot(behind, aside) - behind
+        offset = self.normal @ np.asarray(self.point_a)
+        # Along each axis the slab is cut where the others leave it room.
+        reach = np.stack([np.minimum(self.normal * box, 0), np.maximum(self.normal * box, 0)])
+        rest = reach.sum(axis=1, keepdims=True) - reach
+        low, high = np.zeros(3), box.copy()
+        for axis in np.flatnonzero(np.abs(self.normal) > 1e-9):
+            ends = np.array([first + offset - rest[1, axis], last + offset - rest[0, axis]])
+            ends = np.sort(ends / self.normal[axis])
+            low[axis], high[axis] = max(ends[0], 0.0), min(ends[1], box[axis])
+        return low, np.maximum(low, high)
 
 
 def height(waves: tuple[Wave, ...], along: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -144,7 +206,8 @@ def draw_roughness(
         return ()
     amplitudes = rng.rayleigh(size=components)
     amplitudes *= rms_a * np.sqrt(2) / np.linalg.norm(amplitudes)
-    periods = np.exp(rng.uniform(*np.log(periods_a), size=components))
+    shortest, longest = np.log(periods_a)
+    periods = np.exp(rng.uniform(shortest, longest, size=components))
     angles = rng.uniform(0, 360, size=(2, components))
     return tuple(
         Wave(amplitude_a=a, period_a=p, direction_deg=d, phase_deg=f)

@@ -1,0 +1,1 @@
+"""Specimens in atoms: matrices, crystals, interphases, and the truth about them."""
