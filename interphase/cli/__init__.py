@@ -8,6 +8,7 @@ from interphase.cli.identify import identify
 from interphase.cli.info import info
 from interphase.cli.phases import phases
 from interphase.cli.run import run
+from interphase.cli.simulate import simulate
 
 app = typer.Typer(
     name="interphase",
@@ -32,7 +33,7 @@ def _options(
     set_debug(debug)
 
 
-for verb in (demo, info, phases, identify, run):
+for verb in (demo, info, phases, identify, run, simulate):
     app.command()(guarded(verb))
 
 
