@@ -22,6 +22,7 @@ from PIL import Image
 import interphase
 from interphase import plotting
 from interphase.diffraction import PhaseMap
+from interphase.report import words
 from interphase.simulation import DEMO_EXPOSURES, DemoTruth, write_demo_session
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +86,10 @@ def draw_places(ax: Axes, image: np.ndarray, phase_map: PhaseMap, truth: DemoTru
         ax.plot(x, y, "+", color="white", markersize=9, path_effects=outline)
         name = formula(crystallite.phase)
         ax.text(x, y + 30, name, color="white", ha="center", va="center", path_effects=outline)
+    electrode = f"{formula(truth.files[0].electrode)}\nelectrode"
+    ax.text(54, 350, electrode, color="white", ha="center", va="center", path_effects=outline)
+    # Circles and numbers that reach over the edge do not make the picture smaller.
+    ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     return colours
 
 
@@ -110,7 +115,7 @@ def draw_probabilities(ax: Axes, phase_map: PhaseMap, colours: list[str]) -> Non
                 ax.text(
                     left + probability / 2,
                     row,
-                    f"{word}  {probability:.0%}" if probability > 0.3 else word,
+                    f"{word}  {words.probability(probability)}" if probability > 0.3 else word,
                     ha="center",
                     va="center",
                     color="black" if place == 0 else TEXT,
@@ -129,8 +134,8 @@ def draw_probabilities(ax: Axes, phase_map: PhaseMap, colours: list[str]) -> Non
 def draw(path: Path, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -> None:
     """Draw the README's picture."""
     dose = truth.files[0].dose_e_per_a2
-    figure = Figure(figsize=(12, 4.4), facecolor=BACKGROUND)
-    boxes = ((0.005, 0.02, 0.32, 0.87), (0.335, 0.02, 0.32, 0.87), (0.695, 0.02, 0.295, 0.87))
+    figure = Figure(figsize=(12, 3.9), facecolor=BACKGROUND)
+    boxes = ((0.005, 0.02, 0.32, 0.86), (0.335, 0.02, 0.32, 0.86), (0.695, 0.02, 0.295, 0.87))
     raw, found, bars = (figure.add_axes(box) for box in boxes)
     plotting.plot_image(raw, image, pixel_size_a=phase_map.pixel_size_a)
     colours = draw_places(found, image, phase_map, truth)

@@ -1,12 +1,16 @@
 """``interphase demo``: the whole job on a small simulated session."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from interphase.cli.common import OK, console, literal, print_json, progress_bar
 from interphase.errors import ParameterError
+
+if TYPE_CHECKING:
+    from interphase.diffraction.results import Region
 
 
 def demo(
@@ -52,6 +56,8 @@ def demo(
                     "file": file.name,
                     "kind": file.kind,
                     "dose_e_per_a2": file.dose_e_per_a2,
+                    "structure": file.structure,
+                    "electrode": file.electrode,
                     "put_in": file.phases,
                     "found": best,
                     "assessment": measured.assessment,
@@ -63,22 +69,43 @@ def demo(
 
     from rich.table import Table
 
-    from interphase.report.words import probability
-
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("file", "kind", "dose (e/Å²)", "put in", "found"):
+    for column in ("file", "kind", "dose (e/Å²)", "interphase", "put in", "found"):
         table.add_column(column, overflow="fold")
-    for file, measured, best in rows:
-        names = ", ".join(f"{phase} {probability(value)}" for phase, value in best.items())
+    for file, measured, _ in rows:
+        phase_map = measured.phase_map
+        names = _names(phase_map.regions if phase_map else ())
         table.add_row(
             file.name,
             file.kind,
             f"{file.dose_e_per_a2:g}",
+            f"{file.structure.replace('_', ' ')} on {file.electrode}",
             ", ".join(file.phases) or "nothing crystalline",
             names or str(measured.assessment).replace("_", " "),
         )
     screen = console()
     screen.print(table)
-    screen.print("\nThe percentage is the probability of the surest region of that phase.")
+    screen.print(
+        "\nThe percentage is the probability in the surest of such places; what fits three phases "
+        "or more is unclear. The electrode is in view, too."
+    )
     screen.print(f"Report: {literal(report)}", soft_wrap=True)
     return OK
+
+
+def _names(regions: "Iterable[Region]") -> str:
+    """Return what was found in a few words: a phase, or two that are not told apart."""
+    from interphase.report.words import UNCERTAIN, probability
+
+    surest: dict[str, float] = {}
+    unclear = 0
+    for region in regions:
+        phases = sorted(region.credible_set)
+        if len(phases) > 2:
+            unclear += 1
+            continue
+        name = " or ".join(UNCERTAIN.get(phase, phase) for phase in phases)
+        value = sum(region.alternatives[phase] for phase in phases)
+        surest[name] = max(value, surest.get(name, 0.0))
+    names = [f"{name} {probability(value)}" for name, value in surest.items()]
+    return ", ".join(names + ([f"{unclear} unclear"] if unclear else []))

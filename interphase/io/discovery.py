@@ -12,6 +12,9 @@ from interphase.io.session_config import SESSION_FILE
 from interphase.io.sidecars import SIDECAR_SUFFIXES, sidecars_of
 from interphase.io.signals import SUFFIXES, emi_of
 
+TRUTH_SUFFIX = ".truth.npz"
+"""What the truth of a simulated exposure is called by, after the stem of its file."""
+
 RESULT_MARKERS = ("provenance.json", ".interphase")
 """A folder that holds one of these is the result of an earlier run, not data."""
 
@@ -127,6 +130,8 @@ def _reason(path: Path) -> str:
             return str(error)
     if suffix in SUFFIXES | SIDECAR_SUFFIXES:
         return ""
+    if path.name.endswith(TRUTH_SUFFIX):
+        return "the truth of a simulated exposure, not a measurement"
     kind = f"{suffix} is none of the kinds of file" if suffix else "it has no suffix, so none"
     return _KNOWN_UNREADABLE.get(suffix, f"{kind} that are read")
 

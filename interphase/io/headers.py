@@ -61,6 +61,33 @@ def read_generic(facts: Facts, original: Tree, metadata: Tree) -> None:
     add("time", _time_of(lookup(metadata, "General") or {}), "General.date and time")
 
 
+BY_NAME = (
+    "dose_rate_e_per_a2_s",
+    "prior_dose_e_per_a2",
+    "exposure_time_s",
+    "dwell_time_s",
+    "frames",
+    "defocus_a",
+    "spherical_aberration_mm",
+    "temperature_k",
+)
+"""Numbers that HyperSpy's metadata have no place for; see `read_by_name`."""
+
+
+def read_by_name(facts: Facts, metadata: Tree) -> None:
+    """Read fields of an acquisition under their own names and in their own units.
+
+    They are children of ``interphase`` in HyperSpy's metadata, where this package writes what
+    has no place of its own there. Times are those of all frames.
+    """
+    said = lookup(metadata, "interphase")
+    facts.add_dose(as_float(lookup(said, "dose_e_per_a2")), "interphase.dose_e_per_a2")
+    for name in BY_NAME:
+        facts.add(name, lookup(said, name), f"interphase.{name}")
+    for name in ("electrolyte", "electrode"):
+        facts.add(name, _name(lookup(said, name)), f"interphase.{name}")
+
+
 def read_dm(facts: Facts, original: Tree, metadata: Tree) -> None:
     """Read Gatan DigitalMicrograph tags: volts, nA, µm, degrees, mm, µs per scanned pixel."""
     tags = lookup(original, "ImageList", "TagGroup0", "ImageTags") or {}

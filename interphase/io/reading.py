@@ -10,7 +10,7 @@ from interphase.io.assembling import assemble, complete, with_session
 from interphase.io.calibration import facts_of_axes
 from interphase.io.checks import sers_of
 from interphase.io.facts import Facts
-from interphase.io.headers import HEADERS
+from interphase.io.headers import HEADERS, read_by_name
 from interphase.io.session_config import SESSION_FILE, SessionConfig, read_session_config
 from interphase.io.sidecars import (
     SIDECAR_SUFFIXES,
@@ -183,7 +183,9 @@ def _facts_of_signal(signal: Signal, path: Path) -> tuple[Kind, tuple[int, ...],
     _mend_series(header, described, frames=axes.values.get("frames", 1))
     if described == ".emi":
         _mend_emi(header, path)
-    return kind, shape, [axes, header]
+    named = Facts(origin=Origin.HEADER, where=header.where)
+    read_by_name(named, general)
+    return kind, shape, [axes, header, named]
 
 
 def _mend_series(header: Facts, suffix: str, *, frames: int) -> None:

@@ -1,4 +1,5 @@
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -7,17 +8,33 @@ import pytest
 import interphase.simulation
 from interphase.cli.demo import demo
 from interphase.errors import ParameterError
-from interphase.simulation import DemoExposure, write_demo_session
+from interphase.simulation import (
+    DemoExposure,
+    Interphase,
+    Layer,
+    Population,
+    Structure,
+    write_demo_session,
+)
 
+GRAIN = Population(phase="LiF", volume_fraction=0.3, diameter_a=30.0, zone_axis_share=1.0)
 SMALL = DemoExposure(
     stem="small",
     kind="image",
-    grains=(("LiF", 30.0),),
+    recipe=Interphase(
+        architecture="mosaic",
+        structure=Structure.MOSAIC,
+        electrode="Li",
+        layers=(Layer(name="mosaic", thickness_a=40.0, matrix="LEDC", populations=(GRAIN,)),),
+        foil_thickness_a=36.0,
+        length_a=60.0,
+        electrode_width_a=14.0,
+        outside_width_a=10.0,
+        seed=1,
+    ),
     dose_e_per_a2=400.0,
     defocus_a=140.0,
     stage_um=(1.0, 2.0),
-    field_a=64.0,
-    thickness_a=34.0,
 )
 
 
@@ -34,11 +51,18 @@ def test_the_demo_shows_what_was_found_beside_what_was_put_in(
 ) -> None:
     assert demo(out=tmp_path, seed=1) == 0
     said = capsys.readouterr().out.strip().splitlines()
-    (row,) = (line for line in said if line.startswith("small.mrc"))
-    assert re.match(r"small\.mrc +image +400 +LiF +\S", row)
+    (row,) = (line for line in said if line.startswith("small.hspy"))
+    assert re.match(r"small\.hspy +image +400 +mosaic on Li +LiF +\S", row)
     report = tmp_path / "results" / "report.html"
     assert said[-1] == f"Report: {report}"
-    assert "small.mrc" in report.read_text()
+    assert "small.hspy" in report.read_text()
+    # Once more, what is measured is not measured again, and programs are told the same.
+    assert demo(out=tmp_path, seed=1, json=True) == 0
+    (line,) = capsys.readouterr().out.strip().splitlines()
+    spoken = json.loads(line)
+    assert spoken["put_in"] == ["LiF"]
+    assert (spoken["structure"], spoken["electrode"]) == ("mosaic", "Li")
+    assert set(spoken["found"]) <= {"LiF", "LiH", "Li", "unknown"}
 
 
 def test_the_demo_does_not_write_into_a_folder_of_data(tmp_path: Path) -> None:
