@@ -231,6 +231,62 @@ def plot_regions(
     return ax
 
 
+def plot_composition(
+    ax: Axes,
+    fractions: Mapping[str, np.ndarray],
+    *,
+    pixel_size_a: float | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> Axes:
+    """Show what a specimen consists of: each pixel has the mixed colours of its materials.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw on.
+    fractions
+        Material → share of the specimen in every pixel, from 0 to 1, each of shape (M, N). What
+        is missing to 1 is black, as vacuum is.
+    pixel_size_a
+        Sampling [Å]; ``None`` draws no scale bar.
+    colours
+        Colour per material; :func:`phase_colours` of the materials unless given. Materials that
+        appear are listed in a legend.
+
+    Raises
+    ------
+    ParameterError
+        There is no material, or their maps differ in shape.
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    shapes = {share.shape for share in fractions.values()}
+    if len(shapes) != 1:
+        raise ParameterError(
+            f"fractions have the shapes {sorted(shapes)}: give at least one material, and maps of "
+            "one shape"
+        )
+    colours = phase_colours(fractions) if colours is None else colours
+    (shape,) = shapes
+    mixed = np.zeros((*shape, 3))
+    for material, share in fractions.items():
+        mixed += share[..., None] * np.array(to_rgb(colours[material]))
+    ax.imshow(np.clip(mixed, 0, 1), interpolation="nearest")
+    ax.set_axis_off()
+    seen = [material for material, share in fractions.items() if share.max(initial=0) > 0.02]
+    ax.legend(
+        handles=[Patch(color=colours[material], label=material) for material in seen],
+        loc="upper right",
+        fontsize="x-small",
+        framealpha=0.6,
+        handlelength=1.0,
+    )
+    if pixel_size_a is not None:
+        add_scale_bar(ax, shape, pixel_size_a=pixel_size_a)
+    return ax
+
+
 def plot_power_spectrum(
     ax: Axes,
     power: np.ndarray,

@@ -109,3 +109,24 @@ def test_figures_do_not_touch_the_global_state() -> None:
 def test_a_width_must_be_a_length(width: float) -> None:
     with pytest.raises(ParameterError, match="expected a finite length > 0"):
         plotting.scale_bar_length(width)
+
+
+def test_a_composition_mixes_the_colours_of_its_materials() -> None:
+    _, ax = plotting.new_figure()
+    half = np.array([[1.0, 0.5, 0.0]])
+    plotting.plot_composition(
+        ax, {"Li2O": half, "LEDC": 0.5 - half / 2}, colours={"Li2O": "#FF0000", "LEDC": "#0000FF"}
+    )
+    shown = np.asarray(ax.images[0].get_array())
+    assert shown[0].tolist() == [[1, 0, 0], [0.5, 0, 0.25], [0, 0, 0.5]]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["Li2O", "LEDC"]
+
+
+def test_a_composition_needs_maps_of_one_shape() -> None:
+    _, ax = plotting.new_figure()
+    with pytest.raises(ParameterError, match="maps of one shape"):
+        plotting.plot_composition(ax, {"Li2O": np.ones((2, 2)), "LiF": np.ones((3, 2))})
+    with pytest.raises(ParameterError, match="at least one material"):
+        plotting.plot_composition(ax, {})

@@ -1,0 +1,1 @@
+"""What a microscope makes of a specimen: waves, images, patterns, scans, spectra, counts."""

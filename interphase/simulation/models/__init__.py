@@ -1,1 +1,1 @@
-"""Specimens in atoms: matrices, crystals, interphases, and the truth about them."""
+"""Specimens in atoms, and the truth about them."""

@@ -126,6 +126,8 @@ class Interphase:
     """Roughness of the electrode's surface."""
     unevenness: tuple[Wave, ...] = ()
     """What the interphase is thicker by, from place to place."""
+    temperature_k: float | None = None
+    """Temperature of the crystals' cells [K]; ``None`` takes the cells as tabulated."""
     seed: int
     """Seed of the atoms."""
 

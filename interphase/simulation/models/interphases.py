@@ -151,8 +151,8 @@ def build_interphase(recipe: Interphase, *, margin_a: float = MARGIN_A) -> Inter
     Raises
     ------
     ParameterError
-        A material is unknown, a crystallite is larger than its layer or the foil, or the
-        interface lies outside the field.
+        A material is unknown, a crystallite is larger than its layer or the foil, the interface
+        lies outside the field, or the temperature is not above 0 K.
     """
     _check(recipe)
     rng = np.random.default_rng(recipe.seed)
@@ -170,9 +170,9 @@ def build_interphase(recipe: Interphase, *, margin_a: float = MARGIN_A) -> Inter
         end = depth + layer.thickness_a
         within = between(depth, end)
         if layer.packing is Packing.EMBEDDED:
-            bodies += _embedded(layer, within, rng)
+            bodies += _embedded(layer, within, recipe.temperature_k, rng)
         else:
-            bodies += _packed(layer, within, rng)
+            bodies += _packed(layer, within, recipe.temperature_k, rng)
         if layer.matrix is not None:
             matrices.append(Body(material=layer.matrix, shape=within, region=layer.name))
         depth = end
@@ -201,6 +201,11 @@ def _check(recipe: Interphase) -> None:
         raise ParameterError(
             f"electrode_width_a is {recipe.electrode_width_a!r}: the interface would lie outside "
             "the field; expected a width > 0 Å, such as 45"
+        )
+    if recipe.temperature_k is not None and not 0 < recipe.temperature_k < np.inf:
+        raise ParameterError(
+            f"temperature_k is {recipe.temperature_k!r}: expected a temperature > 0 K, such as 90, "
+            "or None for the cells as tabulated"
         )
     if recipe.outside_width_a < 0:
         raise ParameterError(
@@ -286,6 +291,13 @@ def _depth_range(
     )
 
 
+def _phase(identifier: str, temperature_k: float | None) -> "Phase":
+    from interphase.phases import load_phase
+
+    phase = load_phase(identifier)
+    return phase if temperature_k is None else phase.at(temperature_k)
+
+
 def _crystal(
     phase: "Phase",
     shape: Shape,
@@ -319,9 +331,7 @@ def _bulk_orientation(phase: "Phase", rng: np.random.Generator) -> Orientation:
 
 
 def _electrode(recipe: Interphase, inside: DepthRange, rng: np.random.Generator) -> Body:
-    from interphase.phases import load_phase
-
-    phase = load_phase(recipe.electrode)
+    phase = _phase(recipe.electrode, recipe.temperature_k)
     return _crystal(phase, inside, _bulk_orientation(phase, rng), ELECTRODE)
 
 
@@ -329,18 +339,16 @@ def _outer_crystal(
     recipe: Interphase, beyond: DepthRange, bodies: list[Body], rng: np.random.Generator
 ) -> Body:
     """Return the solid electrolyte; a single crystal upon it is its skin and lies as it does."""
-    from interphase.phases import load_phase
-
-    phase = load_phase(recipe.outside)
+    phase = _phase(recipe.outside, recipe.temperature_k)
     skin = recipe.layers[-1].packing is Packing.SINGLE and bodies[-1].orientation
     return _crystal(phase, beyond, skin or _bulk_orientation(phase, rng), OUTSIDE)
 
 
-def _packed(layer: Layer, within: DepthRange, rng: np.random.Generator) -> Iterator[Body]:
+def _packed(
+    layer: Layer, within: DepthRange, temperature_k: float | None, rng: np.random.Generator
+) -> Iterator[Body]:
     """Yield crystals that fill a layer and share boundaries."""
-    from interphase.phases import load_phase
-
-    phases = [load_phase(p.phase) for p in layer.populations]
+    phases = [_phase(p.phase, temperature_k) for p in layer.populations]
     if layer.packing is Packing.SINGLE:
         orientation = _bulk_orientation(phases[0], rng)
         yield _crystal(phases[0], within, orientation, layer.name, layer.populations[0], rng)
@@ -394,17 +402,17 @@ def _orientation(
     )
 
 
-def _embedded(layer: Layer, within: DepthRange, rng: np.random.Generator) -> Iterator[Body]:
+def _embedded(
+    layer: Layer, within: DepthRange, temperature_k: float | None, rng: np.random.Generator
+) -> Iterator[Body]:
     """Yield crystallites thrown at random into a layer until its fractions are reached."""
-    from interphase.phases import load_phase
-
     box = np.array(within.box_a)
     diameters, kinds = _draw_diameters(layer, within, rng)
     room = min(within.high_a - within.low_a, float(box.min())) - 2 * GAP_A
     low, high = within.bounds
     centres = np.empty((0, 3))
     reaches = np.empty(0)
-    phases = [load_phase(p.phase) for p in layer.populations]
+    phases = [_phase(p.phase, temperature_k) for p in layer.populations]
     for diameter, kind in zip(diameters, kinds, strict=True):
         population, phase = layer.populations[kind], phases[kind]
         make = _habit(population, phase, rng)

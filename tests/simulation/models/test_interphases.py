@@ -334,6 +334,33 @@ def test_a_window_is_the_same_wave_sampled_elsewhere():
     assert same.shape == (1, 1)
 
 
+def test_cold_crystals_have_the_cells_that_their_phases_have_when_cold():
+    warm, cold = (
+        build_interphase(
+            recipe(outside="LiF", outside_width_a=10.0, temperature_k=temperature),
+            margin_a=MARGIN,
+        )
+        for temperature in (None, 90.0)
+    )
+    bodies = [
+        [body for body in model.scene.bodies if body.phase is not None] for model in (warm, cold)
+    ]
+    assert {body.region for body in bodies[1]} == {"electrode", "all", "outside"}
+    for before, after in zip(*bodies, strict=True):
+        assert before.phase.lattice == load_phase(before.material).lattice
+        assert after.phase.lattice == load_phase(before.material).at(90.0).lattice
+    # The nearest neighbours of lithium, half a body diagonal apart, as atoms.
+    distances = []
+    for model in (warm, cold):
+        body = next(i for i, b in enumerate(model.scene.bodies) if b.region == "electrode")
+        atoms = model.scene.atoms
+        places = atoms.positions[atoms.arrays["body"] == body]
+        distances.append(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
+    shrunk = load_phase("Li").at(90.0).lattice[0] / load_phase("Li").lattice[0]
+    assert shrunk < 0.999
+    assert distances[1] / distances[0] == pytest.approx(shrunk, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -342,6 +369,7 @@ def test_a_window_is_the_same_wave_sampled_elsewhere():
         ({"layers": ()}, "at least one Layer"),
         ({"electrode_width_a": 0.0}, "would lie outside the field"),
         ({"outside_width_a": -1.0}, "would end outside the field"),
+        ({"temperature_k": 0.0}, "temperature_k is 0.0: expected a temperature > 0 K"),
         ({"foil_thickness_a": 15.0}, r"give at most 10 Å, or a layer and a foil of at least 23 Å"),
         ({"tilt_deg": 90.0}, "plan view"),
         (

@@ -6,7 +6,14 @@ from scipy.spatial import cKDTree
 
 from interphase.errors import ParameterError
 from interphase.simulation import MATRICES, amorphous_film, atom_counts
-from interphase.simulation.models.matrices import AVOGADRO_G_A3, SHORTEST_A
+from interphase.simulation.models.contacts import BOND, bond_network, donors, pairs_within
+from interphase.simulation.models.matrices import (
+    AVOGADRO_G_A3,
+    SHORTEST_A,
+    SMALLEST_FILM_A,
+    Network,
+    fill_matrix,
+)
 
 SIZE_A, THICKNESS_A = (40.0, 36.0), 32.0
 
@@ -101,3 +108,49 @@ def test_films_that_cannot_be_are_refused(changes, match, rng):
     }
     with pytest.raises(ParameterError, match=match):
         amorphous_film((14.0, 14.0), rng=rng, **(request | changes))
+
+
+@pytest.mark.parametrize("identifier", ["carbon", "vitreous-ice"])
+def test_a_network_has_its_density_and_keeps_its_shortest_distances(identifier, rng):
+    material = MATRICES[identifier]
+    atoms = fill_matrix(identifier, (26.0, 24.0), 22.0, rng=rng)
+    box = atoms.cell.lengths()
+    density = atoms.get_masses().sum() / AVOGADRO_G_A3 / box.prod()
+    assert density == pytest.approx(material.density_g_per_cm3, rel=0.01)
+    symbols = np.array(atoms.get_chemical_symbols())
+    pairs = cKDTree(atoms.positions % box, boxsize=box).query_pairs(2.6, output_type="ndarray")
+    step = atoms.positions[pairs[:, 0]] - atoms.positions[pairs[:, 1]]
+    distance = np.linalg.norm(step - box * np.rint(step / box), axis=1)
+    shortest = np.array([material.shortest_a[frozenset(pair)] for pair in symbols[pairs]])
+    assert (distance - shortest).min() > -1e-9
+
+
+@pytest.mark.parametrize("identifier", ["carbon", "vitreous-ice"])
+def test_the_seed_fixes_a_network_even_in_the_smallest_film(identifier):
+    side = SMALLEST_FILM_A
+    one, two = (
+        fill_matrix(identifier, (side, side), side, rng=np.random.default_rng(3)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one.positions, two.positions)
+
+
+@pytest.mark.parametrize(("neighbours", "angle_deg"), [(3, 120.0), (4, 109.4712)])
+def test_the_second_shell_of_a_network_follows_from_its_angle(neighbours, angle_deg):
+    network = Network(element="C", neighbours=neighbours, bond_a=1.5, source="test", grade="C")
+    assert network.second_a == pytest.approx(3 * np.sin(np.deg2rad(angle_deg / 2)), rel=1e-6)
+
+
+def test_every_bond_gives_one_hydrogen_and_no_atom_more_than_two():
+    rng = np.random.default_rng(5)
+    box = np.full(3, 30.0)
+    positions = rng.random((900, 3)) * box
+    pairs = pairs_within(positions, box, 5.0)
+    expected = cKDTree(positions, boxsize=box).query_pairs(5.0)
+    assert {tuple(pair) for pair in pairs.tolist()} == expected
+    bonded = pairs[bond_network(positions, box, pairs, 4, 4.5) == BOND]
+    given = donors(bonded, len(positions))
+    giver, slot = np.nonzero(given >= 0)
+    gifts = np.sort(np.stack([giver, given[giver, slot]], axis=1), axis=1)
+    assert sorted(map(tuple, gifts.tolist())) == sorted(map(tuple, np.sort(bonded).tolist()))
+    degree = np.bincount(bonded.ravel(), minlength=len(positions))
+    assert (np.abs(2 * (given >= 0).sum(axis=1) - degree) <= 1).all()
