@@ -1,6 +1,7 @@
-"""Draw the README's picture, and write what its example prints into it.
+"""Draw the README's pictures, and write what its example prints into it.
 
-Both come from one image of the demonstration session, simulated and identified here::
+The first picture and the example come from one image of the demonstration session, simulated and
+identified here; the second shows the images that are kept of the reference set::
 
     python docs/make_figures.py
 """
@@ -23,7 +24,13 @@ import interphase
 from interphase import plotting
 from interphase.diffraction import PhaseMap
 from interphase.report import words
-from interphase.simulation import DEMO_EXPOSURES, DemoTruth, write_demo_session
+from interphase.simulation import (
+    DEMO_EXPOSURES,
+    DemoTruth,
+    Structure,
+    load_truth,
+    write_demo_session,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -31,6 +38,22 @@ BACKGROUND = "#101418"
 TEXT = "#F2F2F2"
 REST = "#7A828A"
 LEAST_SHOWN = 0.04
+KEPT = ROOT / "simulations" / "interphase_reference" / "images"
+MATERIALS = {
+    "Li": "#8C96A0",
+    "Li2O": "#E69F00",
+    "LiF": "#56B4E9",
+    "Li2CO3": "#009E73",
+    "LiOH": "#CC79A7",
+    "Li3N-alpha": "#D55E00",
+    "Li3PO4-beta": "#F0E442",
+    "LEDC": "#3B3355",
+    "LiPxOyFz": "#34405E",
+    "polymer": "#3A4A3F",
+    "LiPON": "#4A3B3B",
+    "electrolyte": "#1F2E3A",
+}
+"""Colours of what was put in: crystals bright, glasses dark."""
 
 
 def example_of(readme: str) -> str:
@@ -151,6 +174,39 @@ def draw(path: Path, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -
     )
 
 
+def draw_interphases(path: Path) -> None:
+    """Draw images of the reference set above what was put into them."""
+    files = [KEPT / f"{structure}.hspy" for structure in Structure]
+    figure = Figure(figsize=(12, 6.4), facecolor=BACKGROUND)
+    for column, file in enumerate(files):
+        truth = load_truth(file).truth
+        image, pixel = interphase.load(file).data, truth.pixel_size_a
+        maps = {name: truth.projected_fraction(name) for name in truth.projected_thickness_a}
+        # As wide as high, the electrode at the left whatever edge it was drawn at.
+        turns = electrode_edge(maps[truth.electrode])
+        side = min(image.shape)
+        cut = (slice(0, side), slice(0, side))
+        image = np.rot90(image, turns)[cut]
+        maps = {name: np.rot90(share, turns)[cut] for name, share in maps.items()}
+        upper = figure.add_axes((0.005 + 0.249 * column, 0.475, 0.243, 0.455))
+        lower = figure.add_axes((0.005 + 0.249 * column, 0.01, 0.243, 0.455))
+        plotting.plot_image(upper, image, pixel_size_a=pixel)
+        plotting.plot_composition(lower, maps, colours={**dict.fromkeys(maps, REST), **MATERIALS})
+        title = f"{file.stem.replace('_', ' ')}, foil {truth.foil_thickness_a / 10:.0f} nm"
+        figure.text(0.008 + 0.249 * column, 0.945, title, color=TEXT, fontsize=13)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110, facecolor=BACKGROUND)
+    Image.open(drawn).convert("RGB").quantize(colors=128, method=Image.Quantize.MEDIANCUT).save(
+        path, optimize=True
+    )
+
+
+def electrode_edge(share: np.ndarray) -> int:
+    """Return the quarter turns that bring the electrode to the left."""
+    edges = [share[:, 0], share[0], share[:, -1], share[-1]]
+    return int(np.argmax([edge.mean() for edge in edges]))
+
+
 def main() -> None:
     """Run the example in an empty folder, keep what it prints, draw what it found."""
     code = example_of(README.read_text(encoding="utf-8"))
@@ -169,6 +225,7 @@ def main() -> None:
     if not isinstance(phase_map, PhaseMap):
         raise TypeError("the README's example no longer names its phase map `found`")
     draw(ROOT / "docs" / "img" / "phases_of_an_image.png", image, phase_map, truth)
+    draw_interphases(ROOT / "docs" / "img" / "interphases.png")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,7 @@ def exposure_of(name: str, member: Reference) -> SimulatedExposure:
     )
     return SimulatedExposure(
         stem=name,
-        counts=member.counts(
-            np.random.default_rng(member.plan.seed), dose_e_per_a2=DOSE_E_PER_A2
-        ),
+        counts=member.counts(np.random.default_rng(member.plan.seed), dose_e_per_a2=DOSE_E_PER_A2),
         acquisition=acquisition,
         truth=member.truth,
         recipe=member.recipe,
@@ -64,8 +62,7 @@ def exposure_of(name: str, member: Reference) -> SimulatedExposure:
 def main() -> None:
     """Write the session."""
     exposures = (exposure_of(name, member) for name, member in picked().items())
-    written = write_session(STUDY / "images", exposures, facts={"phases": "lithium-sei"})
-    print("\n".join(str(path) for path in written))
+    write_session(STUDY / "images", exposures, facts={"phases": "lithium-sei"})
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ SHARES: Mapping[Structure, tuple[str, ...]] = MappingProxyType(
     {
         Structure.MOSAIC: ("mosaic", "mosaic", "mosaic", "LiH-dendrite", "Li-Li6PS5Cl"),
         Structure.LAYERED: ("layered", "layered-LiF", "layered-Li2CO3", "bilayer", "Li-LLZO"),
-        Structure.LAYERED_MOSAIC: ("layered-mosaic",),
+        Structure.LAYERED_MOSAIC: ("layered-mosaic", "graded-mosaic"),
         Structure.AMORPHOUS: ("amorphous", "amorphous", "extended", "Li-LAGP"),
     }
 )
@@ -167,7 +167,11 @@ def make_reference(
 
 
 def _margin_a(conditions: ImagingConditions) -> float:
-    """Return how far beyond the field atoms are needed, so that nothing wraps around into it."""
+    """Return how far beyond the field atoms are needed against what wraps around into it.
+
+    Fringes are displaced farther than the widest margin by one microscope in fourteen, without a
+    corrector and mostly at 80 keV: the rims of its images show something of the other side.
+    """
     displaced = delocalisation(
         _MARGIN_FOR_PER_A,
         beam_energy_kev=conditions.beam_energy_kev,
@@ -180,7 +184,7 @@ def _margin_a(conditions: ImagingConditions) -> float:
 def pack_reference(reference: Reference) -> dict[str, Any]:
     """Return a member as arrays and what JSON can hold; `unpack_reference` takes it back.
 
-    The image is kept in half precision, which is wrong by 0.02 % of the intensity.
+    The image is kept in half precision, which is wrong by 0.05 % of the intensity at most.
     """
     return {
         "plan": asdict(reference.plan),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
+from scipy.stats import binomtest
 
 from interphase.diffraction import identify_image
 from interphase.phases import candidates, load_phase
@@ -13,6 +14,7 @@ from interphase.simulation import (
     Detector,
     Grain,
     Optics,
+    Transfer,
     draw_centres,
     exit_wave,
     film_scene,
@@ -80,7 +82,13 @@ def measure(case: Case) -> dict[str, Any]:
     settings = multislice_for(microscope["image_error"], beam_energy_kev=energy)
     wave = exit_wave(scene, beam_energy_kev=energy, settings=settings)
     image = resample(image_from_exit_wave(wave, optics), (pixels, pixels))
-    camera = Detector(dqe0=microscope["dqe0"])
+    camera = Detector(
+        dqe0=microscope["dqe0"],
+        mtf=Transfer(
+            at_half_nyquist=microscope["mtf_at_half_nyquist"],
+            at_nyquist=microscope["mtf_at_nyquist"],
+        ),
+    )
     known = candidates(asked["candidates"])
     found, named, spare = [], [], []
     for dose in asked["doses_e_per_a2"]:
@@ -110,9 +118,20 @@ def tables(
         for i, dose in enumerate(doses):
             found = sum(result["found"][i] for result in many)
             named = sum(result["named"][i] for result in many)
-            row = {"phase": phase, "diameter_a": diameter, "dose_e_per_a2": dose}
-            row |= {"crystallites": total, "found": found, "named_right": named}
-            recall.append(row | {"places_beside": sum(result["spare"][i] for result in many)})
+            low, high = wilson(found, total)
+            recall.append(
+                {
+                    "phase": phase,
+                    "diameter_a": diameter,
+                    "dose_e_per_a2": dose,
+                    "crystallites": total,
+                    "found": found,
+                    "share_from": low,
+                    "share_to": high,
+                    "named_right": named,
+                    "places_beside": sum(result["spare"][i] for result in many),
+                }
+            )
     summary = []
     for phase in dict.fromkeys(phase for phase, _ in fields):
         sizes = sorted(d for p, d in fields if p == phase)
@@ -129,8 +148,17 @@ def tables(
     return {"summary": summary, "recall": recall}
 
 
+def wilson(found: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share by Wilson (1927), doi:10.1080/01621459.1927.10502953."""
+    interval = binomtest(found, total).proportion_ci(method="wilson")
+    return round(interval.low, 2), round(interval.high, 2)
+
+
 def size_at(wanted: float, sizes: list[float], share: list[float]) -> float | None:
-    """Return the diameter from which a share is found, interpolated; ``None`` if none is enough."""
+    """Return the diameter from which a share is found, interpolated; ``None`` if none is enough.
+
+    The smallest diameter that was tried stands for itself and all below.
+    """
     rising = isotonic_regression(share).x
     if rising[-1] < wanted:
         return None

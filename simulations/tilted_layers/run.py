@@ -16,6 +16,7 @@ from interphase.simulation import (
     Packing,
     Population,
     Structure,
+    Transfer,
     build_interphase,
     draw_roughness,
     interphase_image,
@@ -89,7 +90,13 @@ def measure(case: Case) -> dict[str, Any]:
         image,
         dose_e_per_a2=microscope["dose_e_per_a2"],
         pixel_size_a=pixel,
-        detector=Detector(dqe0=microscope["dqe0"]),
+        detector=Detector(
+            dqe0=microscope["dqe0"],
+            mtf=Transfer(
+                at_half_nyquist=microscope["mtf_at_half_nyquist"],
+                at_nyquist=microscope["mtf_at_nyquist"],
+            ),
+        ),
         rng=rng,
     )
     found = identify_image(counts, pixel_size_a=pixel, candidates=candidates(asked["candidates"]))
@@ -141,7 +148,7 @@ def tables(
     summary = []
     for (foil, tilt), many in groups.items():
         row = {"foil_nm": foil / 10, "tilt_deg": tilt}
-        row["width_formula_a"] = round(0.8 * foil * float(np.tan(np.deg2rad(tilt))), 1)
+        row["width_formula_a"] = round(0.8 * foil * float(np.sin(np.deg2rad(tilt))), 1)
         for key, digits in (
             ("width_a", 1),
             ("pure_inner_a", 1),

@@ -139,7 +139,7 @@ def interphase_wave(
     settings
         How finely it is computed; by default `multislice_for` an error of 3 % of the
         contrast, little beside the noise of any dose that an interphase survives. Where there are
-        heavy atoms, as in LLZO, it is larger, see `multislice_for`.
+        heavy atoms it is larger: 4 to 8 % in slabs of LLZO, 8 to 30 % in copper.
     memory_limit_gb
         See `exit_wave`.
     """

@@ -138,7 +138,7 @@ class Interphase:
 
     @property
     def vitrified(self) -> bool:
-        """Whether electrolyte surrounds it, so that it is swollen and not dry."""
+        """Whether electrolyte surrounds it; its thickness is drawn as that of a dry one."""
         return self.outside == "electrolyte"
 
 
@@ -305,6 +305,31 @@ def _layered_mosaic(
     )
 
 
+def _graded_mosaic(
+    thickness: float, largest: float, ranges: InterphaseRanges, rng: np.random.Generator
+) -> tuple[Layer, ...]:
+    inner = thickness * float(rng.uniform(0.35, 0.65))
+    matrix = str(rng.choice(["LEDC", "LiPxOyFz", "polymer"]))
+    return tuple(
+        Layer(
+            name=name,
+            thickness_a=extent,
+            matrix=matrix,
+            populations=_populations(
+                phases,
+                float(rng.uniform(*ranges.crystalline_fraction)),
+                min(largest, 0.7 * extent),
+                ranges,
+                rng,
+            ),
+        )
+        for name, phases, extent in (
+            ("inner", ("Li2O", "LiF"), inner),
+            ("outer", ("Li2CO3", "LiOH"), thickness - inner),
+        )
+    )
+
+
 def _glass(*matrices: str) -> _Make:
     def make(
         thickness: float, largest: float, ranges: InterphaseRanges, rng: np.random.Generator
@@ -377,9 +402,19 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 structure=Structure.LAYERED_MOSAIC,
                 layers=_layered_mosaic,
                 electrodes=("Li",),
+                outside="LiPON",
                 thickness_a=(120.0, 400.0),
                 source="Cheng et al., Joule 4, 2484 (2020), LiPON on lithium: below 80 nm, N and "
                 "P graded, crystallites in a glass",
+            ),
+            Architecture(
+                identifier="graded-mosaic",
+                structure=Structure.LAYERED_MOSAIC,
+                layers=_graded_mosaic,
+                thickness_a=(100.0, 400.0),
+                source="variant of `mosaic` with its oxides and fluorides at the metal and its "
+                "carbonate and hydroxide outside, as in the layered model of Aurbach, J. Power "
+                "Sources 89, 206 (2000)",
             ),
             Architecture(
                 identifier="amorphous",

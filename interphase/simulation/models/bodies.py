@@ -271,12 +271,18 @@ def projected_thickness_a(
 
 
 def crystallite_table(
-    bodies: Sequence[Body], *, size_a: tuple[float, float], thickness_a: float, step_a: float = 2.0
+    bodies: Sequence[Body],
+    *,
+    size_a: tuple[float, float],
+    thickness_a: float,
+    margin_a: float = 0.0,
+    step_a: float = 2.0,
 ) -> tuple[CrystalliteTruth, ...]:
-    """Return where each crystal is, how large, and how it lies.
+    """Return where each crystal of a field is, how large, and how it lies.
 
-    Measured on points `step_a` apart, so a crystallite that others or the foil's surfaces cut
-    has the centre and the volume of what is left of it.
+    Measured on points `step_a` apart, so a crystallite that others, the foil's surfaces or the
+    edges of the field cut has the centre and the volume of what is left of it; one of which
+    nothing is left is not in the table.
 
     Parameters
     ----------
@@ -286,15 +292,19 @@ def crystallite_table(
         Extent (y, x) of the specimen [Å].
     thickness_a
         Extent along the beam [Å].
+    margin_a
+        How much wider the specimen is than the field, on every side of the image [Å]. Centres
+        are counted from the corner of the field.
     step_a
         Distance of the points [Å].
     """
-    box = np.array([size_a[1], size_a[0], thickness_a])
+    first = np.array([margin_a, margin_a, 0.0])
+    last = np.array([size_a[1], size_a[0], thickness_a]) - first
     rows = []
     for index, body in enumerate(bodies):
         if body.orientation is None:
             continue
-        low, high = np.maximum(body.bounds_a[0], 0), np.minimum(body.bounds_a[1], box)
+        low, high = np.maximum(body.bounds_a[0], first), np.minimum(body.bounds_a[1], last)
         if (high <= low).any():
             continue
         steps = np.maximum(np.ceil((high - low) / step_a), 1).astype(int)
@@ -306,7 +316,7 @@ def crystallite_table(
         if not len(points):
             continue
         volume = float(len(points) * np.prod((high - low) / steps))
-        x, y, z = points.mean(axis=0).tolist()
+        x, y, z = (points.mean(axis=0) - first).tolist()
         rows.append(
             CrystalliteTruth(
                 phase=body.material,

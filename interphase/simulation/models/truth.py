@@ -1,13 +1,18 @@
 """The truth of a simulated interphase, in the coordinates of its image."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interphase.errors import ParameterError
-from interphase.simulation.models.bodies import Body, label_points, projected_thickness_a
+from interphase.simulation.models.bodies import (
+    Body,
+    crystallite_table,
+    label_points,
+    projected_thickness_a,
+)
 from interphase.simulation.models.crystallites import CrystalliteTruth
 
 if TYPE_CHECKING:
@@ -60,7 +65,8 @@ class InterphaseTruth:
     profile: DepthProfile
     """Composition against depth."""
     crystallites: tuple[CrystalliteTruth, ...]
-    """Crystallites of the interphase; centres (y, x, z) from the image's first pixel [Å]."""
+    """Crystallites of the interphase as far as they lie in the field; centres (y, x, z) of what
+    does, from the image's first pixel [Å]."""
 
     def projected_fraction(self, material: str) -> np.ndarray:
         """Return the share of the foil that a material takes in every pixel, shape (M, N).
@@ -188,11 +194,10 @@ def _thickness(
 
 
 def _table(model: "InterphaseModel") -> tuple[CrystalliteTruth, ...]:
-    """Return the crystallites of the interphase with centres in the image's coordinates."""
+    """Return the crystallites of the interphase in the field."""
     layers = {layer.name for layer in model.recipe.layers}
-    margin = model.margin_a
-    return tuple(
-        replace(row, centre_a=(row.centre_a[0] - margin, row.centre_a[1] - margin, row.centre_a[2]))
-        for row in model.scene.truths
-        if row.region in layers
+    scene = model.scene
+    rows = crystallite_table(
+        scene.bodies, size_a=scene.size_a, thickness_a=scene.thickness_a, margin_a=model.margin_a
     )
+    return tuple(row for row in rows if row.region in layers)
