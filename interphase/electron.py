@@ -27,13 +27,39 @@ DALTON_KEV = 931494.10372
 """Rest energy of the atomic mass unit [keV], CODATA 2022."""
 BETHE_CONSTANT_MEV_CM2_PER_MOL = 0.307075
 """4π N_A r_e² m c² [MeV cm²/mol], Particle Data Group."""
+ENERGIES_KEV = (1.0, 3000.0)
+"""Beam energies that microscopes have had, and more [keV]: outside them the unit is wrong."""
 _A_PER_MM = 1e7
 
 
-def _checked_energy(beam_energy_kev: Real) -> Real:
-    if not np.all((np.asarray(beam_energy_kev) > 0) & np.isfinite(beam_energy_kev)):
+def checked_energy(beam_energy_kev: Real) -> Real:
+    """Return a beam energy, if it can be one.
+
+    Parameters
+    ----------
+    beam_energy_kev
+        Beam energy [keV].
+
+    Returns
+    -------
+    float or ndarray
+        The same.
+
+    Raises
+    ------
+    ParameterError
+        It is not within `ENERGIES_KEV`, as where it was given in eV.
+
+    Examples
+    --------
+    >>> checked_energy(300.0)
+    300.0
+    """
+    energy, (least, most) = np.asarray(beam_energy_kev), ENERGIES_KEV
+    if energy.dtype.kind not in "iuf" or not ((least <= energy) & (energy <= most)).all():
         raise ParameterError(
-            f"beam_energy_kev is {beam_energy_kev!r}: expected a finite energy above 0 keV"
+            f"beam_energy_kev is {beam_energy_kev!r}: expected keV, {least:g} to {most:g}; did you "
+            "give eV?"
         )
     return beam_energy_kev
 
@@ -56,7 +82,7 @@ def lorentz_factor(beam_energy_kev: Real) -> Real:
     >>> round(lorentz_factor(300.0), 5)
     1.58709
     """
-    return 1 + _checked_energy(beam_energy_kev) / REST_ENERGY_KEV
+    return 1 + checked_energy(beam_energy_kev) / REST_ENERGY_KEV
 
 
 def velocity_ratio(beam_energy_kev: Real) -> Real:
@@ -103,7 +129,7 @@ def wavelength_from_energy(beam_energy_kev: Real) -> Real:
     >>> round(wavelength_from_energy(300.0), 6)
     0.019687
     """
-    energy = _checked_energy(beam_energy_kev)
+    energy = checked_energy(beam_energy_kev)
     hc_kev_a = PLANCK_J_S * LIGHT_M_PER_S / ELEMENTARY_CHARGE_C * 1e7
     wavelength: Real = hc_kev_a / np.sqrt(energy * (energy + 2 * REST_ENERGY_KEV))
     return _plain(wavelength)
@@ -361,7 +387,7 @@ def focal_spread(
     27.0
     """
     relative = (
-        energy_spread_ev / (1e3 * _checked_energy(beam_energy_kev)),
+        energy_spread_ev / (1e3 * checked_energy(beam_energy_kev)),
         2 * lens_current_ripple,
         voltage_ripple,
     )
@@ -485,7 +511,7 @@ def max_transferred_energy(beam_energy_kev: Real, mass_u: float) -> Real:
     >>> round(max_transferred_energy(300.0, 6.941), 2)
     122.65
     """
-    energy = _checked_energy(beam_energy_kev)
+    energy = checked_energy(beam_energy_kev)
     atom = _positive("mass_u", mass_u) * DALTON_KEV
     transferred: Real = (
         2e3
@@ -567,7 +593,7 @@ def collision_stopping_power(
     >>> round(collision_stopping_power(100.0, **water), 3)
     4.115
     """
-    tau = _checked_energy(beam_energy_kev) / REST_ENERGY_KEV
+    tau = checked_energy(beam_energy_kev) / REST_ENERGY_KEV
     beta2 = velocity_ratio(beam_energy_kev) ** 2
     excitation_kev = _positive("mean_excitation_ev", mean_excitation_ev) / 1e3
     f = (1 - beta2) * (1 + tau**2 / 8 - (2 * tau + 1) * np.log(2))

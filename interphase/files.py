@@ -99,7 +99,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises
     ------
     InterphaseError
-        The folder cannot be made or written, or another run holds it.
+        The folder cannot be made or written, another run holds it, or it is removed meanwhile.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,4 +121,13 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         for part in [*folder.glob(".*.part"), *folder.glob("*/.*.part")]:
             part.unlink(missing_ok=True)
-        yield
+        try:
+            yield
+        except FileNotFoundError as error:
+            place = Path(error.filename or folder).absolute().parent
+            ours = place.is_relative_to(folder.absolute())
+            if folder.is_dir() and (place.is_dir() or not ours):
+                raise
+            raise InterphaseError(
+                f"{folder} or a folder in it was removed while this run wrote to it: run again"
+            ) from error

@@ -121,6 +121,9 @@ def test_arrays_keep_their_shape():
     [
         (lambda: electron.wavelength_from_energy(0.0), r"beam_energy_kev is 0\.0"),
         (lambda: electron.wavelength_from_energy(np.array([1, np.nan])), "beam_energy_kev is"),
+        (lambda: electron.wavelength_from_energy(300e3), "1 to 3000; did you give eV"),
+        (lambda: electron.velocity_ratio(np.array([300.0, 2e5])), "did you give eV"),
+        (lambda: electron.lorentz_factor("300"), "beam_energy_kev is '300': expected keV"),
         (lambda: electron.max_transferred_energy(300.0, -1.0), r"mass_u is -1\.0"),
         (lambda: electron.knock_on_threshold(0.0, 7.0), r"displacement_energy_ev is 0\.0"),
         (

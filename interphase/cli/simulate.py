@@ -1,6 +1,5 @@
 """``interphase simulate``: runs a study of ``simulations/``."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,7 +16,8 @@ def simulate(
         bool, typer.Option("--quick", help="The short form, which runs but proves nothing.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Result folder [default: STUDY/results/full or quick].")
+        str | None,
+        typer.Option(metavar="PATH", help="Result folder [default: STUDY/results/full or quick]."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cases at a time [default: one per core].")

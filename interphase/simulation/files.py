@@ -7,14 +7,12 @@ a session.
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from interphase.acquisition import Acquisition, Kind, Stage
 from interphase.errors import FileReadError, ParameterError
 from interphase.files import to_plain, write_text, write_whole
 from interphase.io.discovery import TRUTH_SUFFIX
+from interphase.parallel.calls import one_line
 from interphase.simulation.models.architectures import Interphase
 from interphase.simulation.models.crystallites import CrystalliteTruth
 from interphase.simulation.models.truth import DepthProfile, InterphaseTruth
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 MAP_STEP_A = 1 / 64
 """Truth maps are rounded to this [Å], a power of two, so that what was read is written alike."""
+Ending = Literal[".hspy", ".mrc"]
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _IMAGE = ("pixel_size_a", "pixel_size_a")
 _PATTERN = ("reciprocal_pixel_size_per_a", "reciprocal_pixel_size_per_a")
@@ -60,12 +60,12 @@ class SimulatedExposure:
     ``None`` is not written. Where an axis of energies begins is the first of
     `energy_range_ev`."""
     truth: InterphaseTruth | None = None
-    """What was put in; ``None`` writes no truth file."""
+    """What was put in, in the pixels of `counts`; ``None`` writes no truth file."""
     recipe: Interphase | None = None
     """What the specimen was made by."""
     seed: int | None = None
     """Seed of the counts."""
-    ending: Literal[".hspy", ".mrc"] = ".hspy"
+    ending: Ending = ".hspy"
     """Kind of file; ``.mrc``, for images and movies, comes with an ``.mdoc``."""
 
     def __post_init__(self) -> None:
@@ -78,16 +78,34 @@ class SimulatedExposure:
             raise ParameterError(
                 f"an exposure of kind {said.kind} has no array: give one of {', '.join(_AXES)}"
             )
+        if self.ending not in get_args(Ending):
+            raise ParameterError(
+                f"the ending of {self.stem} is {self.ending!r}: expected one of "
+                f"{', '.join(get_args(Ending))}"
+            )
         if self.ending == ".mrc" and said.kind not in {Kind.IMAGE, Kind.MOVIE}:
             raise ParameterError(
                 f"{self.stem} is of kind {said.kind}, which .mrc files do not hold with its "
                 "calibration: give ending='.hspy'"
             )
         axes = _AXES[said.kind]
-        if self.counts.ndim != len(axes) or self.counts.dtype.kind not in "iuf":
+        counts = self.counts
+        if counts.ndim != len(axes) or not counts.size or counts.dtype.kind not in "iuf":
             raise ParameterError(
-                f"counts of {self.stem} have shape {self.counts.shape} and are "
-                f"{self.counts.dtype}: expected numbers along {len(axes)} axes for {said.kind}"
+                f"counts of {self.stem} have shape {counts.shape} and are {counts.dtype}: "
+                f"expected numbers along {len(axes)} axes for {said.kind}, one at least"
+            )
+        if self.ending == ".mrc" and not (np.abs(counts) <= np.finfo(np.float32).max).all():
+            raise ParameterError(
+                f"counts of {self.stem} are not all finite numbers of 32 bits, and .mrc files hold "
+                "no others: replace them, or give ending='.hspy'"
+            )
+        places = {"pixel_size_a", "scan_step_a"}
+        field = tuple(n for n, axis in zip(counts.shape, axes, strict=True) if axis in places)
+        if self.truth is not None and field and self.truth.depth_a.shape != field:
+            raise ParameterError(
+                f"the truth of {self.stem} has the shape {self.truth.depth_a.shape} and its counts "
+                f"{field}: give the truth in the pixels of the counts"
             )
         for name in (*axes, *(["energy_range_ev"] if "dispersion_ev" in axes else [])):
             if name != "frame" and getattr(said, name) is None:
@@ -180,36 +198,54 @@ def write_session(
     Raises
     ------
     ParameterError
-        A fact is none that ``session.toml`` holds, or two exposures have one name.
+        A fact is none that ``session.toml`` holds, or two exposures have one stem.
     """
+    from interphase.io import SESSION_FILE
+
+    text = _session_toml({} if facts is None else facts)
+    written: dict[str, Path] = {}
+    for exposure in exposures:
+        if exposure.stem in written:
+            raise ParameterError(
+                f"two exposures are called {exposure.stem}: give each its own stem, after which "
+                "its truth is named"
+            )
+        written[exposure.stem] = write_exposure(folder, exposure)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / SESSION_FILE, text)
+    return list(written.values())
+
+
+def _session_toml(facts: Mapping[str, Any]) -> str:
+    """Return what a session.toml that states facts says."""
     from pydantic import ValidationError
 
-    from interphase.io import SESSION_FILE, SessionConfig
+    from interphase.io import SessionConfig
 
     try:
-        SessionConfig.model_validate(facts or {})
+        config = SessionConfig.model_validate(facts)
     except ValidationError as error:
         first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "facts"
         raise ParameterError(
-            f"session.toml cannot say {first['loc'][0]} = {first['input']!r}: {first['msg']}"
+            f"session.toml cannot say {key} = {one_line(repr(first['input']))}: {first['msg']}"
         ) from error
-    written: list[Path] = []
-    for exposure in exposures:
-        if folder / exposure.name in written:
-            raise ParameterError(
-                f"two exposures are called {exposure.name}: give each its own stem"
-            )
-        written.append(write_exposure(folder, exposure))
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = ["# A simulated session."]
-    # What JSON writes of texts, numbers and lists of them is TOML, too.
-    said = dict(facts or {})
-    tables = [(f'[files."{name}"]', table) for name, table in said.pop("files", {}).items()]
-    for heading, table in [("", said), *tables]:
-        lines += ["", heading] if heading else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
-    write_text(folder / SESSION_FILE, "\n".join(lines) + "\n")
-    return written
+    said = config.model_dump(exclude_none=True)
+    tables = said.pop("files", {})
+    lines = ["# A simulated session.", *_toml(said)]
+    for name, table in tables.items():
+        lines += ["", *_toml(table, heading=name)]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(table: Mapping[str, Any], *, heading: str | None = None) -> list[str]:
+    """Return the lines of a table; what JSON writes of texts, numbers and lists is TOML, too."""
+
+    def plain(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+    head = [] if heading is None else [f"[files.{plain(heading)}]"]
+    return head + [f"{key} = {plain(value)}" for key, value in table.items()]
 
 
 def load_truth(path: Path) -> ExposureTruth:
@@ -240,8 +276,10 @@ def load_truth(path: Path) -> ExposureTruth:
         raise FileReadError(
             f"{path.name} is not there: only exposures that were written with a truth have one"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        raise FileReadError(f"{path.name} holds no truth that can be read: {error}") from error
+    except Exception as error:  # damage shows in as many ways as there are bytes
+        raise FileReadError(
+            f"{path.name} holds no truth that can be read: {one_line(str(error))}"
+        ) from error
 
 
 @contextmanager
@@ -311,7 +349,8 @@ def unpack_truth(packed: Mapping[str, Any]) -> ExposureTruth:
     from pydantic import TypeAdapter
 
     said = packed["said"]
-    maps = packed["projected_thickness"].astype(np.float32) * np.float32(MAP_STEP_A)
+    step_a = np.float32(said["map_step_a"])
+    maps = packed["projected_thickness"].astype(np.float32) * step_a
     shares = zip(said["profile_materials"], packed["profile_fraction"], strict=True)
     plain = dict(said["truth"])
     rows = TypeAdapter(tuple[CrystalliteTruth, ...]).validate_python(plain.pop("crystallites"))
@@ -319,7 +358,7 @@ def unpack_truth(packed: Mapping[str, Any]) -> ExposureTruth:
         **plain,
         crystallites=rows,
         projected_thickness_a=dict(zip(said["materials"], maps, strict=True)),
-        depth_a=packed["depth"].astype(np.float32) * np.float32(MAP_STEP_A),
+        depth_a=packed["depth"].astype(np.float32) * step_a,
         profile=DepthProfile(depth_a=packed["profile_depth_a"], fraction=dict(shares)),
     )
     return ExposureTruth(
@@ -434,15 +473,24 @@ def _pruned(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _write_mrc(path: Path, exposure: SimulatedExposure) -> None:
     import mrcfile
 
-    counts = _smallest(exposure.counts)
     with mrcfile.new(path, overwrite=True) as mrc:
-        # Mode 1 of MRC, which all programs read, is signed.
-        mrc.set_data(counts.astype(np.int16) if counts.max(initial=0) < 2**15 else counts)
-        if counts.ndim == 3:
+        mrc.set_data(exposure.counts.astype(_MRC_TYPES[_mrc_mode(exposure.counts)]))
+        if exposure.counts.ndim == 3:
             mrc.set_image_stack()
         mrc.voxel_size = exposure.acquisition.pixel_size_a
         mrc.header.label[0] = b"simulated by interphase"
         mrc.header.nlabl = 1
+
+
+_MRC_TYPES = {1: np.int16, 2: np.float32}
+"""The modes of MRC that all programs read."""
+
+
+def _mrc_mode(counts: np.ndarray) -> int:
+    """Return the mode that holds counts as they are, or to 24 bits."""
+    limits = np.iinfo(np.int16)
+    fit = limits.min <= counts.min() and counts.max() <= limits.max
+    return 1 if fit and (counts == counts.astype(np.int16)).all() else 2
 
 
 def _mdoc(exposure: SimulatedExposure) -> str:
@@ -473,8 +521,8 @@ def _mdoc(exposure: SimulatedExposure) -> str:
             "FrameDosesAndNumber": (_over(dose, frames), frames),
         }
     else:
-        section = "ZValue"
-        head |= {"ImageFile": (exposure.name,), "ImageSize": (columns, rows), "DataMode": (1,)}
+        section, mode = "ZValue", _mrc_mode(exposure.counts)
+        head |= {"ImageFile": (exposure.name,), "ImageSize": (columns, rows), "DataMode": (mode,)}
     lines = _lines(head)
     lines += ["", "[T = SerialEM: simulated by interphase]", "", f"[{section} = 0]"]
     return "\n".join(lines + _lines(known)) + "\n"

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from interphase.errors import ParameterError
+from interphase.simulation.checks import check_count, check_positive
 from interphase.simulation.imaging.cost import Multislice
 from interphase.simulation.imaging.images import image_from_exit_wave, resample
 from interphase.simulation.imaging.optics import Optics
@@ -95,7 +97,27 @@ def plan_fields(
         Fields of pure film.
     seed
         Seed of the set; each field gets a seed of its own, whatever the order of making.
+
+    Raises
+    ------
+    ParameterError
+        A number cannot be, an alignment is unknown, or one name stands where a list is expected.
+    PhaseError
+        A phase is unknown; the message names the closest.
     """
+    from interphase.phases import load_phase
+
+    for name, given in (("phases", phases), ("alignments", alignments)):
+        if isinstance(given, str):
+            raise ParameterError(f"{name} is {given!r}: expected a list, such as [{given!r}]")
+    for phase in phases:
+        load_phase(phase)
+    if unknown := set(alignments) - set(get_args(Alignment)):
+        raise ParameterError(
+            f"alignments has {', '.join(map(repr, unknown))}: give 'zone', 'random' or both"
+        )
+    check_positive(diameters_a=diameters_a)
+    check_count(0, repeats=repeats, empty=empty)
     wanted: list[tuple[str, str | None, float | None, Alignment | None]] = [
         (f"{phase}-{diameter:g}-{alignment}-{i}", phase, diameter, alignment)
         for i in range(repeats)

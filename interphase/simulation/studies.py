@@ -49,7 +49,9 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -59,12 +61,16 @@ from typing import Any
 import numpy as np
 
 import interphase
-from interphase.errors import ConfigurationError, InterphaseError, ParameterError
+from interphase.errors import ConfigurationError, FileReadError, InterphaseError, ParameterError
 from interphase.files import digest, locked, write_json, write_text, write_whole
 from interphase.parallel import for_each
+from interphase.parallel.calls import one_line
 
 STUDIES = Path("simulations")
 """Where studies are looked for by name."""
+
+_NAME = r"\w[\w.+-]*"
+"""Names of cases and tables, after which files are named."""
 
 Progress = Callable[[int, int, str], None]
 """Is given the number of cases finished, of all, and the name of the last."""
@@ -82,13 +88,21 @@ class Case:
     """What else makes this case, as JSON can hold it."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.+-]*", self.name, flags=re.ASCII):
+        if not _is_name(self.name):
             raise ParameterError(
                 f"a case is called {self.name!r}: expected letters, digits and _ . + - only, "
                 "because files are named after it"
             )
-        if self.seed < 0:
-            raise ParameterError(f"the seed of case {self.name} is {self.seed}: expected >= 0")
+        whole = isinstance(self.seed, int | np.integer) and not isinstance(self.seed, bool)
+        if not whole or self.seed < 0:
+            raise ParameterError(
+                f"the seed of case {self.name} is {self.seed!r}: expected a whole number >= 0"
+            )
+        if not isinstance(self.parameters, Mapping):
+            raise ParameterError(
+                f"the parameters of case {self.name} are {one_line(repr(self.parameters))}: "
+                "expected a dictionary"
+            )
         object.__setattr__(
             self, "parameters", _as_json(self.parameters, f"the parameters of case {self.name}")
         )
@@ -208,6 +222,8 @@ def load_study(folder: str | Path, *, quick: bool = False) -> Study:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{place} is not TOML: {error}") from error
     overrides = settings.pop("quick", None)
+    if not isinstance(overrides, dict | None):
+        raise ConfigurationError(f"quick is {overrides!r} in {place}: expected a table [quick]")
     if not isinstance(settings.get("question"), str):
         raise ConfigurationError(f"{place} asks nothing: give `question`, a string")
     tolerance = settings.get("tolerance", 0.0)
@@ -273,29 +289,29 @@ def run_study(
     Raises
     ------
     ParameterError
-        `workers` is below 1, or two cases have one name.
+        `workers` is below 1, `out` is empty, or two cases have one name.
     ConfigurationError
-        run.py lacks one of its functions.
+        run.py cannot be run, lacks one of its functions, or they fail or return something else.
     InterphaseError
         The result folder cannot be written or another run writes to it, or the scheduler does not
         answer.
     """
     begun = time.monotonic()
-    out = (study.results if out is None else Path(out)).absolute()
+    out = _folder(study, out)
     program = _Program.of(study)
     tasks = program.tasks(study, out / "cases")
     failed: dict[str, str] = {}
     with locked(out):
         (out / "cases").mkdir(exist_ok=True)
-        wanted = [task for task in tasks if not task.is_finished()]
-        stale = sum(task.was_finished() for task in wanted)
+        wanted = [task for task in tasks if task.result() is None]
+        stale = sum(task.is_stale() for task in wanted)
         finished = len(tasks) - len(wanted)
         if progress is not None:
             progress(finished, len(tasks), "")
 
         def take(task: _Task, outcome: InterphaseError | None) -> None:
             nonlocal finished
-            if outcome is None and not task.is_finished():
+            if outcome is None and task.result() is None:
                 outcome = InterphaseError(
                     f"its worker left nothing at {task.record}: workers must see the folder of the "
                     "results under the same path"
@@ -309,12 +325,23 @@ def run_study(
 
         for_each(_measure, wanted, take, workers=workers, scheduler=scheduler, threads=1)
         kept = [task for task in tasks if task.case.name not in failed]
-        written = {}
-        if kept:
-            results = ((task.case, task.result()) for task in kept)
-            for name, rows in program.function("tables")(study.settings, results).items():
-                written[name] = out / f"{name}.csv"
-                write_text(written[name], _csv(rows))
+        made = program.tables(study, kept) if kept else {}
+        written = {name: out / f"{name}.csv" for name in made}
+        for name in _tables_before(out) - set(made):
+            (out / f"{name}.csv").unlink(missing_ok=True)
+        # Said before they are written: whatever lies there, the next run knows of it.
+        provenance = {
+            "study": study.name,
+            "settings": study.settings,
+            "quick": study.quick,
+            "interphase": interphase.__version__,
+            "cases": len(tasks),
+            "failed": failed,
+            "tables": sorted(made),
+        }
+        write_json(out / "provenance.json", provenance)
+        for name, path in written.items():
+            write_text(path, made[name])
         result = StudyResult(
             study=study,
             out=out,
@@ -326,18 +353,13 @@ def run_study(
             differences={} if study.quick else _differences(study, written),
             seconds=time.monotonic() - begun,
         )
-        write_json(
-            out / "provenance.json",
-            {
-                "study": study.name,
-                "settings": study.settings,
-                "quick": study.quick,
-                "interphase": interphase.__version__,
-                "cases": result.cases,
-                "failed": result.failed,
-            },
-        )
     return result
+
+
+def _tables_before(out: Path) -> set[str]:
+    """Return the names of the tables that the run before this one left in a folder."""
+    stored = _read_json(out / "provenance.json").get("tables")
+    return {name for name in stored if _is_name(name)} if isinstance(stored, list) else set()
 
 
 def read_results(
@@ -359,10 +381,22 @@ def read_results(
     result : dict
         What was measured, as JSON gives it back, with its arrays.
     """
-    folder = (study.results if out is None else Path(out)).absolute() / "cases"
+    folder = _folder(study, out) / "cases"
     for task in _Program.of(study).tasks(study, folder):
-        if task.is_finished():
-            yield task.case, task.result()
+        result = task.result()
+        if result is not None:
+            yield task.case, result
+
+
+def _folder(study: Study, out: str | Path | None) -> Path:
+    """Return where the results of a study are."""
+    if out == "":
+        raise ParameterError("the result folder is '': give the path of one, or none")
+    return (study.results if out is None else Path(out)).absolute()
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(_NAME, name, flags=re.ASCII) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,19 +429,46 @@ class _Program:
             module.__file__ = str(self.path)
             sys.modules[name] = module  # dataclasses look for their module here
             try:
-                exec(compile(self.source, self.path, "exec"), module.__dict__)  # noqa: S102
+                with self._blamed("it"):
+                    exec(compile(self.source, self.path, "exec"), module.__dict__)  # noqa: S102
             except BaseException:
                 del sys.modules[name]
                 raise
         return sys.modules[name]
 
+    @contextmanager
+    def _blamed(self, what: str) -> Iterator[None]:
+        """Say which part of run.py failed, and in which line."""
+        try:
+            yield
+        except FileReadError:  # of a result, and not its fault
+            raise
+        except (Exception, SystemExit) as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
+            where = f" in line {lines[-1]}" if lines else ""
+            raise ConfigurationError(
+                f"{self.path} cannot be used: {what} raises {type(error).__name__}{where}: "
+                f"{one_line(str(error))}"
+            ) from error
+
+    def _refuse(self, name: str, found: object, expected: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"`{name}` in {self.path} returns {one_line(repr(found))}: expected {expected}"
+        )
+
     def tasks(self, study: Study, folder: Path) -> list["_Task"]:
         """Return what makes each case, once every name is known to be used once."""
-        for name in ("measure", "tables"):
+        for name in ("cases", "measure", "tables"):
             self.function(name)
         code = code_behind(self.source, "measure")
         tasks: dict[str, _Task] = {}
-        for case in self.function("cases")(study.settings):
+        with self._blamed("`cases`"):
+            found = self.function("cases")(study.settings)
+            cases = list(found) if isinstance(found, Iterable) else [found]
+        for case in cases:
+            if not isinstance(case, Case):
+                raise self._refuse("cases", case, "a list of Case")
             if case.name in tasks:
                 raise ParameterError(f"two cases of {study.name} are called {case.name}")
             tasks[case.name] = _Task(
@@ -419,6 +480,30 @@ class _Program:
         if not tasks:
             raise ConfigurationError(f"{self.path} names no cases for what study.toml says")
         return list(tasks.values())
+
+    def tables(self, study: Study, tasks: Sequence["_Task"]) -> dict[str, str]:
+        """Return the tables of finished cases as CSV."""
+        results = ((task.case, task.kept()) for task in tasks)
+        with self._blamed("`tables`"):
+            made = self.function("tables")(study.settings, results)
+            if isinstance(made, Mapping):
+                made = {name: _list(rows) for name, rows in made.items()}
+        if not isinstance(made, dict):
+            raise self._refuse("tables", made, "a dictionary of tables, each a list of rows")
+        for name, rows in made.items():
+            if not _is_name(name):
+                raise self._refuse("tables", name, "names of letters, digits and _ . + - only")
+            if not isinstance(rows, list):
+                raise self._refuse("tables", rows, f"a list of rows as the table {name}")
+            for row in rows:
+                if not isinstance(row, Mapping):
+                    raise self._refuse("tables", row, f"dictionaries as rows of the table {name}")
+                if row.keys() != rows[0].keys():
+                    columns = ", ".join(map(str, rows[0]))
+                    raise self._refuse(
+                        "tables", dict(row), f"the columns {columns} in each row of {name}"
+                    )
+        return {name: _csv(rows) for name, rows in made.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,31 +523,57 @@ class _Task:
     def arrays(self) -> Path:
         return self.folder / f"{self.case.name}.npz"
 
-    def _stored(self) -> dict[str, Any]:
-        try:
-            stored = json.loads(self.record.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
-        return stored if isinstance(stored, dict) else {}
+    def is_stale(self) -> bool:
+        """Whether it is there, but made in another way than now."""
+        stored = _read_json(self.record)
+        made = stored.get("fingerprint", self.fingerprint)
+        return "result" in stored and bool(made != self.fingerprint)
 
-    def is_finished(self) -> bool:
-        stored = self._stored()
-        return "result" in stored and stored.get("fingerprint") == self.fingerprint
+    def result(self) -> dict[str, Any] | None:
+        """Return what was measured, unless it is not there, stale, or damaged."""
+        stored = _read_json(self.record)
+        result, names = stored.get("result"), stored.get("arrays")
+        if stored.get("fingerprint") != self.fingerprint or not isinstance(result, dict):
+            return None
+        if not isinstance(names, list):
+            return None
+        if names:
+            try:
+                # Opened here, because NumPy leaves a file open that is no archive.
+                with self.arrays.open("rb") as stream, np.load(stream) as arrays:
+                    result |= {name: arrays[name] for name in names}
+            except Exception:  # damage shows in as many ways as there are bytes
+                return None
+        return result
 
-    def was_finished(self) -> bool:
-        return "result" in self._stored()
-
-    def result(self) -> dict[str, Any]:
-        stored = self._stored()
-        result: dict[str, Any] = stored["result"]
-        if stored["arrays"]:
-            with np.load(self.arrays) as arrays:
-                result |= {name: arrays[name] for name in stored["arrays"]}
+    def kept(self) -> dict[str, Any]:
+        """Return what was measured and is known to be there."""
+        result = self.result()
+        if result is None:
+            raise FileReadError(
+                f"{self.record} was changed or removed while this run went on: run again"
+            )
         return result
 
     def write(self, result: Mapping[str, Any]) -> None:
+        if not isinstance(result, Mapping):
+            raise ParameterError(
+                f"`measure` returns {one_line(repr(result))} for case {self.case.name}: expected "
+                "a dictionary"
+            )
         arrays: dict[str, Any] = {k: v for k, v in result.items() if isinstance(v, np.ndarray)}
         rest = {k: v for k, v in result.items() if k not in arrays}
+        for key, value in result.items():
+            if not isinstance(key, str) or (key in arrays and key in _TAKEN):
+                raise ParameterError(
+                    f"the result of case {self.case.name} has the key {key!r}: expected strings, "
+                    f"and for arrays other ones than {' and '.join(_TAKEN)}"
+                )
+            if key in arrays and value.dtype.hasobject:
+                raise ParameterError(
+                    f"the array {key} in the result of case {self.case.name} holds objects: give "
+                    "numbers, or a list of what JSON can hold"
+                )
         record = {
             "case": asdict(self.case),
             "fingerprint": self.fingerprint,
@@ -480,8 +591,26 @@ class _Task:
         )
 
 
+_TAKEN = ("file", "allow_pickle")
+"""What `numpy.savez_compressed` calls its own arguments."""
+
+
 def _measure(task: _Task) -> None:
     task.write(task.program.function("measure")(task.case))
+
+
+def _list(rows: Any) -> Any:
+    """Return what can be walked through as a list, anything else as it is."""
+    return list(rows) if isinstance(rows, Iterable) and not isinstance(rows, str) else rows
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file says; nothing if there is none that can be read."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _as_json(value: Any, what: str) -> Any:
@@ -519,7 +648,7 @@ def code_behind(source: bytes, name: str) -> str:
     """
     statements = ast.parse(source).body
     reached: set[int] = set()
-    names = {name}
+    names = {name, "*"}  # what a star brings may be any name
     # What one statement names, another defines, until nothing new is named.
     while True:
         new = {
@@ -533,13 +662,21 @@ def code_behind(source: bytes, name: str) -> str:
         names = names.union(*(_named(statements[number]) for number in new))
 
 
+_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
 def _defined(statement: ast.stmt) -> set[str]:
     """Return the names that a statement of a module defines or may change."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(statement, _DEFINITIONS):
         return {statement.name}
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
-    return _named(statement)
+    names = _named(statement)
+    # An import names one or many; in a block there may be definitions of every kind.
+    for node in ast.walk(statement):
+        if isinstance(node, ast.alias):
+            names.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, _DEFINITIONS | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            names.add(node.name or "")
+    return names
 
 
 def _named(statement: ast.stmt) -> set[str]:

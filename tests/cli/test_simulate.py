@@ -122,6 +122,7 @@ def test_a_failed_case_is_named_and_counted(interphase: Call, study: Path) -> No
         (["squares", "--workers", "0"], "--workers"),
         (["squares", "--workers", "1", "--scheduler", "tcp://h:1"], "give one of the two"),
         (["squares", "--half"], "No such option"),
+        (["squares", "--out", ""], "the result folder is '': give the path of one, or none"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_one_sentence(
@@ -132,6 +133,16 @@ def test_a_wrong_call_ends_with_2_and_one_sentence(
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_a_mistake_in_the_program_ends_with_2_and_one_sentence(
+    interphase: Call, study: Path
+) -> None:
+    (study / "run.py").write_text(RUN.replace('study["count"]', 'study["counts"]'))
+    result = interphase("simulate", study)
+    assert result.returncode == 2
+    sentence = f"{study / 'run.py'} cannot be used: `cases` raises KeyError in line 8: 'counts'"
+    assert result.stderr == f"interphase: {sentence}\n"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="children are listed on Linux")

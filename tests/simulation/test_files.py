@@ -1,10 +1,15 @@
 """What is written of a simulated exposure is what is read of it."""
 
+import json
+import tomllib
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interphase.acquisition import Acquisition, Kind, Origin, Stage
 from interphase.errors import FileReadError, ParameterError
@@ -22,6 +27,7 @@ from interphase.simulation import (
     write_exposure,
     write_session,
 )
+from interphase.simulation.files import _session_toml
 from interphase.simulation.models.geometry import Wave
 
 KNOWN = {
@@ -161,8 +167,30 @@ def test_whole_numbers_become_small_and_others_stay(tmp_path: Path) -> None:
     assert load(write_exposure(tmp_path, signed)).data.dtype == np.int32
 
 
+@pytest.mark.parametrize("kind", [np.uint16, np.int64, np.float32, np.float64])
+def test_an_mrc_file_holds_the_counts_whatever_they_are(kind: type, tmp_path: Path) -> None:
+    largest = np.iinfo(np.int16).max
+    for highest, lowest, expected in [
+        (largest, 0, np.int16),
+        (largest + 1, 0, np.float32),
+        (5, -40000, np.float32),
+        (5, -32768, np.int16),
+        (5, 0.25, np.float32),
+    ]:
+        counts = np.full((30, 40), 3.0)
+        counts[0, :2] = highest, lowest
+        if not np.can_cast(np.min_scalar_type(lowest), kind):
+            continue  # it holds no such number
+        counts = counts.astype(kind)
+        path = write_exposure(tmp_path, exposure_of(Kind.IMAGE, counts=counts, ending=".mrc"))
+        assert load(path).data.dtype == expected
+        np.testing.assert_array_equal(load(path).data, counts)
+        mode = 1 if expected is np.int16 else 2
+        assert f"DataMode = {mode}\n" in (tmp_path / "one.mrc.mdoc").read_text()
+
+
 def test_truth_is_read_as_it_was_written(model, tmp_path: Path) -> None:
-    truth = interphase_truth(model, pixel_size_a=0.4, shape=(160, 160))
+    truth = interphase_truth(model, pixel_size_a=0.4, shape=(30, 40))
     exposure = exposure_of(Kind.IMAGE, truth=truth, recipe=model.recipe, seed=7)
     path = write_exposure(tmp_path, exposure)
     read = load_truth(path)
@@ -191,8 +219,33 @@ def test_truth_is_read_as_it_was_written(model, tmp_path: Path) -> None:
         np.testing.assert_array_equal(twice.truth.projected_thickness_a[name], thickness)
 
 
+def test_maps_are_read_with_the_step_they_were_written_with(model, tmp_path: Path) -> None:
+    truth = interphase_truth(model, pixel_size_a=0.4, shape=(30, 40))
+    write_exposure(tmp_path, exposure_of(Kind.IMAGE, truth=truth))
+    path = tmp_path / "one.truth.npz"
+    depth = load_truth(path).truth.depth_a
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    said = json.loads(str(arrays.pop("said")))
+    np.savez(path, **arrays, said=json.dumps(said | {"map_step_a": 2 * MAP_STEP_A}))
+    np.testing.assert_array_equal(load_truth(path).truth.depth_a, 2 * depth)
+    said["truth"]["crystallites"] = [{"phase": 1}]
+    np.savez(path, **arrays, said=json.dumps(said))
+    with pytest.raises(FileReadError, match="holds no truth that can be read") as caught:
+        load_truth(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truth_in_other_pixels_is_refused(model) -> None:
+    truth = interphase_truth(model, pixel_size_a=0.4, shape=(40, 30))
+    for kind in (Kind.IMAGE, Kind.MOVIE, Kind.SPECTRUM_IMAGE):
+        with pytest.raises(ParameterError, match=r"truth of one has the shape \(40, 30\) and"):
+            exposure_of(kind, truth=truth)
+    assert exposure_of(Kind.DIFFRACTION, truth=truth).truth is truth  # it has no pixels of places
+
+
 def test_a_specimen_can_be_made_again_from_its_truth_file(model, tmp_path: Path) -> None:
-    truth = interphase_truth(model, pixel_size_a=0.4, shape=(160, 160))
+    truth = interphase_truth(model, pixel_size_a=0.4, shape=(30, 40))
     exposure = exposure_of(Kind.IMAGE, truth=truth, recipe=model.recipe)
     recipe = load_truth(write_exposure(tmp_path, exposure)).recipe
     again = build_interphase(recipe, margin_a=model.margin_a)
@@ -202,7 +255,7 @@ def test_a_specimen_can_be_made_again_from_its_truth_file(model, tmp_path: Path)
 def test_a_missing_or_broken_truth_is_said_in_one_sentence(model, tmp_path: Path) -> None:
     with pytest.raises(FileReadError, match=r"one\.truth\.npz is not there"):
         load_truth(write_exposure(tmp_path, exposure_of(Kind.IMAGE)))
-    truth = interphase_truth(model, pixel_size_a=2.0, shape=(20, 20))
+    truth = interphase_truth(model, pixel_size_a=1.5, shape=(30, 40))
     write_exposure(tmp_path, exposure_of(Kind.IMAGE, truth=truth))
     path = tmp_path / "one.truth.npz"
     whole = path.read_bytes()
@@ -275,6 +328,11 @@ def test_a_folder_of_them_is_a_session(model, tmp_path: Path) -> None:
         ({"stem": ""}, "expected the name of a file"),
         ({"counts": np.zeros(5)}, r"shape \(5,\).*along 2 axes"),
         ({"counts": np.zeros((5, 5), complex)}, "complex128"),
+        ({"counts": np.zeros((0, 5))}, r"shape \(0, 5\).*one at least"),
+        ({"counts": np.full((5, 5), np.nan), "ending": ".mrc"}, "not all finite numbers"),
+        ({"counts": np.full((5, 5), -np.inf), "ending": ".mrc"}, "not all finite numbers"),
+        ({"counts": np.full((5, 5), 1e39), "ending": ".mrc"}, "not all finite numbers of 32 bits"),
+        ({"ending": ".tif"}, r"ending of one is '\.tif': expected one of \.hspy, \.mrc"),
         ({"acquisition": Acquisition(kind=Kind.IMAGE)}, "pixel_size_a of one is None"),
         ({"acquisition": Acquisition(kind=Kind.METADATA)}, "has no array"),
         (
@@ -291,6 +349,24 @@ def test_what_cannot_be_written_is_refused(changes: dict[str, object], said: str
 def test_a_session_refuses_unknown_facts_and_equal_names(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="temprature_k = 90"):
         write_session(tmp_path, [], facts={"temprature_k": 90})
+    with pytest.raises(ParameterError, match=r"session.toml cannot say facts = \['phases'\]"):
+        write_session(tmp_path, [], facts=["phases"])
+    with pytest.raises(ParameterError, match=r"cannot say files\.a\.mrc\.dose = 1"):
+        write_session(tmp_path, [], facts={"files": {"a.mrc": {"dose": 1}}})
     one = exposure_of(Kind.IMAGE)
-    with pytest.raises(ParameterError, match=r"two exposures are called one\.hspy"):
-        write_session(tmp_path, [one, one])
+    for other in (one, replace(one, ending=".mrc")):  # they would share one truth
+        with pytest.raises(ParameterError, match=r"two exposures are called one:"):
+            write_session(tmp_path, [one, other])
+
+
+@given(st.dictionaries(st.text(), st.text()), st.text(), st.none() | st.floats(0, 1e8))
+def test_facts_of_any_text_are_read_as_they_were_given(
+    files: dict[str, str], sample: str, dose: float | None
+) -> None:
+    tables = {name: {"sample": text} for name, text in files.items()}
+    facts = {"sample": sample, "dose_e_per_a2": dose, "phases": ("LiF", sample), "files": tables}
+    text = _session_toml(facts)
+    read = tomllib.loads(text)
+    assert read.pop("files", {}) == tables
+    known = {} if dose is None else {"dose_e_per_a2": dose}
+    assert read == {"sample": sample, "phases": ["LiF", sample], **known}

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from interphase.errors import ParameterError, PhaseError
 from interphase.simulation import make_field, plan_fields
 
 
@@ -28,6 +29,22 @@ def test_plan_holds_every_combination():
 def test_sets_of_different_seeds_share_no_field():
     one, two = (plan_fields(phases=["Li"], diameters_a=[30], seed=seed) for seed in (1, 2))
     assert not {p.seed for p in one} & {p.seed for p in two}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"phases": "LiF"}, ParameterError, r"phases is 'LiF': expected a list, such as \['LiF'\]"),
+        ({"phases": ["Lif"]}, PhaseError, "'Lif' is not a phase"),
+        ({"alignments": ["zones"]}, ParameterError, "alignments has 'zones': give"),
+        ({"diameters_a": [30.0, 0.0]}, ParameterError, "diameters_a is"),
+        ({"repeats": -1}, ParameterError, "repeats is -1"),
+        ({"empty": 2.5}, ParameterError, "empty is 2.5: expected a whole number, at least 0"),
+    ],
+)
+def test_plans_that_cannot_be_are_refused(given, error, said):
+    with pytest.raises(error, match=said):
+        plan_fields(**({"phases": ["LiF"], "diameters_a": [30.0], "seed": 1} | given))
 
 
 def test_field_is_what_was_planned(field):

@@ -1,7 +1,9 @@
 """Studies are the same whoever measures them, go on after a kill, and redo what changed alone."""
 
+import ast
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,9 +262,19 @@ def test_a_case_that_fails_stops_no_other_and_is_tried_again(
 
 
 def test_a_study_of_which_every_case_fails_has_no_tables(make_study: Callable[..., Path]) -> None:
+    before = run(make_study())
+    (before.out / "mine.csv").write_text("not a table of the study")
     result = run(make_study(("rng(case.seed)", "rng(case.sead)")))
     assert len(result.failed) == 6
     assert result.tables == {}
+    assert [path.name for path in before.out.glob("*.csv")] == ["mine.csv"]
+
+
+def test_a_table_that_is_no_longer_made_is_removed(make_study: Callable[..., Path]) -> None:
+    before = run(make_study(), quick=True)
+    after = run(make_study(('"names": [', '"others": [')), quick=True)
+    assert after.measured == 0
+    assert {path.name for path in before.out.glob("*.csv")} == {"summary.csv", "others.csv"}
 
 
 def test_results_come_back_as_they_were_with_their_arrays(make_study: Callable[..., Path]) -> None:
@@ -284,6 +296,79 @@ def test_a_result_that_json_cannot_hold_is_a_failure_with_a_remedy(
         result = run(make_study(("np.linalg.norm(product.values)", wrong)), quick=True)
         assert "the result of case c0 cannot be written as JSON" in result.failed["c0"]
         assert "None for what is missing" in result.failed["c0"]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
+def _without(key: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        record = json.loads(path.read_text())
+        del record[key]
+        path.write_text(json.dumps(record))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("suffix", "damage"),
+    [
+        (".npz", _cut),
+        (".npz", _flip),
+        (".npz", Path.unlink),
+        (".npz", lambda path: np.savez(path, product=np.array([{}], dtype=object))),
+        (".npz", lambda path: np.savez(path, other=np.zeros(3))),
+        (".json", lambda path: path.write_text("[")),
+        (".json", lambda path: path.write_text('{"result": 1}')),
+        (".json", _without("arrays")),
+        (".json", _without("result")),
+    ],
+)
+def test_a_damaged_case_is_measured_again(
+    make_study: Callable[..., Path], suffix: str, damage: Callable[[Path], object]
+) -> None:
+    folder = make_study()
+    first = run(folder, quick=True)
+    whole = contents(first)
+    damage(first.out / "cases" / f"c1{suffix}")
+    assert [case.name for case, _ in read_results(load_study(folder, quick=True))] == ["c0"]
+    again = run(folder, quick=True)
+    assert (again.measured, again.stale, again.failed) == (1, 0, {})
+    assert contents(again) == whole
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("{'a': np.array([{}], dtype=object)}", "array a in the result of case c0 holds objects"),
+        ("{'file': np.zeros(2)}", "the result of case c0 has the key 'file'"),
+        ("{1: np.zeros(2)}", "the result of case c0 has the key 1: expected strings"),
+        ("None", "`measure` returns None for case c0: expected a dictionary"),
+    ],
+)
+def test_a_result_that_files_cannot_hold_is_a_failure_in_words(
+    make_study: Callable[..., Path], returned: str, said: str
+) -> None:
+    folder = make_study(("    time.sleep(case", f"    return {returned}\n    time.sleep(case"))
+    assert said in run(folder, quick=True).failed["c0"]
+
+
+def test_a_result_folder_that_is_removed_meanwhile_is_said(make_study: Callable[..., Path]) -> None:
+    folder = make_study()
+
+    def remove(done: int, total: int, last: str) -> None:
+        if last:
+            shutil.rmtree(folder / "results", ignore_errors=True)
+
+    with pytest.raises(InterphaseError, match=r"results/quick or a folder in it was removed"):
+        run(folder, quick=True, progress=remove)
 
 
 def test_memory_holds_one_result_at_a_time(make_study: Callable[..., Path]) -> None:
@@ -347,7 +432,18 @@ def test_the_expected_tables_are_compared_in_the_full_form_alone(
         ("study.toml", STUDY.replace("count = 2", "count = 0"), ConfigurationError, "no cases"),
         ("run.py", RUN.replace("def tables", "def table"), ConfigurationError, "no function `tab"),
         ("run.py", RUN.replace('f"c{i}"', '"c"'), ParameterError, "two cases .* are called c"),
-        ("run.py", RUN.replace('f"c{i}"', 'f"c/{i}"'), ParameterError, "is called 'c/0': expected"),
+        (
+            "run.py",
+            RUN.replace('f"c{i}"', 'f"c/{i}"'),
+            ConfigurationError,
+            r"run\.py.*`cases` raises Par.* is called 'c/0': expected",
+        ),
+        (
+            "study.toml",
+            "quick = 3\n" + STUDY.partition("[quick]")[0],
+            ConfigurationError,
+            "is 3 in",
+        ),
     ],
 )
 def test_a_study_that_cannot_be_understood_is_said(
@@ -359,12 +455,56 @@ def test_a_study_that_cannot_be_understood_is_said(
         run(folder, quick=True)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("def cases", "def cases(", "it raises SyntaxError.*line 20"),
+        ("POWER = 2", "import nowhere_at_all", "it raises ModuleNotFoundError in line 11: No mod"),
+        ("POWER = 2", "POWER = 1 / 0", "it raises ZeroDivisionError in line 11"),
+        ("POWER = 2", "raise SystemExit(0)", "it raises SystemExit in line 11"),
+        ('study["count"]', 'study["counts"]', "`cases` raises KeyError in line .*'counts'"),
+        ('seed=spawn_seed(study["seed"], i)', "seed=1.5", "seed of case c0 is 1.5: expected a wh"),
+        ('{"number": i, **given}', "[i]", r"parameters of case c0 are \[0\]: expected a dict"),
+        ("    return [\n", "    return None\n    [\n", "`cases` in .* returns None: expected a li"),
+        ("    return [\n", "    return 'ab'\n    [\n", "`cases` in .* returns 'a': expected a li"),
+        ("    rows = []", "    return None", "`tables` in .* returns None: expected a dict"),
+        ("    rows = []", "    return [1]", r"`tables` in .* returns \[1\]: expected a dict"),
+        (
+            "    rows = []",
+            '    return {"a": 3}',
+            "returns 3: expected a list of rows as the table a",
+        ),
+        ("    rows = []", '    return {"a": "x"}', "returns 'x': expected a list of rows"),
+        ("    rows = []", '    return {"a": [3]}', "returns 3: expected dictionaries as rows of"),
+        (
+            'return {"summary": rows',
+            'return {"summary": [{}, *rows]',
+            "expected the columns  in each row of summary",
+        ),
+        ('{"summary"', '{"../../summary"', r"returns '\.\./\.\./summary': expected names"),
+        ("    rows = []", "    raise SystemExit", "`tables` raises SystemExit in line"),
+        ('result["norm"]', 'result["none"]', "`tables` raises KeyError in line .*'none'"),
+    ],
+)
+def test_a_program_with_a_mistake_is_named_with_it(
+    make_study: Callable[..., Path], old: str, new: str, match: str
+) -> None:
+    folder = make_study((old, new))
+    with pytest.raises(ConfigurationError, match=match) as caught:
+        run(folder, quick=True)
+    assert str(folder / "run.py") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(folder.rglob("*.csv"))
+
+
 def test_a_wrong_call_is_said(
     make_study: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_study()
     with pytest.raises(ParameterError, match="workers is 0: expected at least 1"):
         run(folder, workers=0)
+    with pytest.raises(ParameterError, match="the result folder is ''"):
+        run(folder, out="")
     with pytest.raises(ParameterError, match="give one of the two"):
         run(folder, workers=1, scheduler="tcp://127.0.0.1:9")
     monkeypatch.setattr("interphase.parallel.calls.CONNECT_S", 1.0)
@@ -408,7 +548,12 @@ def test_seeds_are_spread_evenly() -> None:
 
 @pytest.mark.parametrize(
     ("seed", "parameters", "match"),
-    [(-1, {}, "seed of case a is -1"), (1, {"x": {1, 2}}, "the parameters of case a cannot be")],
+    [
+        (-1, {}, "seed of case a is -1"),
+        ("1", {}, "seed of case a is '1': expected a whole number"),
+        (1, {"x": {1, 2}}, "the parameters of case a cannot be"),
+        (1, [1], r"the parameters of case a are \[1\]: expected a dictionary"),
+    ],
 )
 def test_cases_that_cannot_be_kept_are_refused(seed: int, parameters: dict, match: str) -> None:
     with pytest.raises(ParameterError, match=match):
@@ -438,6 +583,28 @@ class C: pass
         "def g(x):",
         "    return j.dumps(x)",
     ]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "if A:\n    def g(x):\n        return B",
+        "try:\n    import fast as g\nexcept ImportError:\n    g = B",
+        "with A:\n    class g:\n        b = B",
+        "for A in ():\n    if A:\n        from math import tau as g\n    B",
+        "try:\n    pass\nexcept OSError as g:\n    B",
+        "if A:\n    from B import *",
+        "from B import *",
+    ],
+)
+def test_the_code_behind_a_function_may_be_in_a_block(block: str) -> None:
+    block = ast.unparse(ast.parse(block))
+    unused = "if Z:\n    def unused():\n        return 2"
+    source = f"B = 1\n{block}\n{unused}\ndef f(x):\n    return g(x)"
+    behind = code_behind(source.encode(), "f")
+    assert block in behind
+    assert "unused" not in behind
+    assert ("B = 1" in behind) == ("import *" not in block)
 
 
 @given(

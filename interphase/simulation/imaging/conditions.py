@@ -1,20 +1,25 @@
 """How an interphase is imaged: settings drawn from ranges, and the noiseless image they give."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interphase.electron import checked_energy
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_finite, check_not_negative, check_positive
 from interphase.simulation.imaging.cost import Multislice, multislice_for
 from interphase.simulation.imaging.detectors import Detector, Transfer
 from interphase.simulation.imaging.images import image_from_exit_wave, sample_window
 from interphase.simulation.imaging.optics import Optics
-from interphase.simulation.imaging.waves import ExitWave, exit_wave
+from interphase.simulation.imaging.waves import ExitWave, exit_wave, refuse_wave_of_another
 from interphase.simulation.models.architectures import Range
 
 if TYPE_CHECKING:
     from interphase.simulation.models.interphases import InterphaseModel
+
+
+_DOWN_TO_0_OR_BELOW = {"focal_spread_a", "corrected_defocus_a", "over_scherzer"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,12 @@ class ImagingConditions:
     """Detective quantum efficiency of the camera at zero frequency."""
     mtf: Transfer | None = None
     """Transfer of the camera; ``None`` for 1 everywhere."""
+
+    def __post_init__(self) -> None:
+        checked_energy(self.beam_energy_kev)
+        check_positive(pixel_size_a=self.pixel_size_a)
+        check_not_negative(dose_e_per_a2=self.dose_e_per_a2)
+        _ = self.detector  # which checks its own
 
     @property
     def detector(self) -> Detector:
@@ -70,6 +81,22 @@ class ImagingRanges:
     """Detective quantum efficiency of a counting camera at zero frequency; no camera's figure."""
     mtf_at_half_nyquist: Range = (0.55, 0.95)
     """Its transfer at half of Nyquist's frequency; at Nyquist's it is 0.4 to 0.8 of that."""
+
+    def __post_init__(self) -> None:
+        if not len(self.beam_energies_kev):
+            raise ParameterError("beam_energies_kev is empty: give at least one beam energy [keV]")
+        checked_energy(np.asarray(self.beam_energies_kev))
+        ranges = {f.name: getattr(self, f.name) for f in fields(self) if f.type == Range}
+        for name, limits in ranges.items():
+            if np.shape(limits) != (2,) or not limits[0] <= limits[1]:
+                raise ParameterError(f"{name} is {limits!r}: expected two numbers, lower first")
+        check_finite(**ranges)
+        check_not_negative(focal_spread_a=self.focal_spread_a)
+        check_positive(**{name: ranges[name] for name in ranges.keys() - _DOWN_TO_0_OR_BELOW})
+        shares = {name: getattr(self, name) for name in ("dqe0", "mtf_at_half_nyquist")}
+        for name, share in (shares | {"corrected_share": (0.0, self.corrected_share)}).items():
+            if not 0 <= share[1] <= 1:
+                raise ParameterError(f"{name} reaches {share[1]!r}: expected shares from 0 to 1")
 
 
 def sample_conditions(
@@ -177,8 +204,10 @@ def interphase_image(
     Raises
     ------
     ParameterError
-        The pixels are finer than the wave's, or larger than the field.
+        The pixels are finer than the wave's, or larger than the field, or the wave is not the
+        model's.
     """
+    refuse_wave_of_another(wave, model.scene)
     fine = max(wave.pixel_size_a)
     if not fine <= pixel_size_a < min(model.field_a):
         raise ParameterError(

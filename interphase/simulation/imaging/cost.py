@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_positive
 from interphase.simulation.models.scene import Scene
 
 Projection = Literal["spline", "infinite", "finite"]
@@ -52,11 +53,7 @@ class Multislice:
     """How atoms become slices of potential, see `exit_wave`."""
 
     def __post_init__(self) -> None:
-        for name in ("sampling_a", "slice_thickness_a"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ParameterError(
-                    f"{name} is {getattr(self, name)!r}: expected a finite number > 0"
-                )
+        check_positive(sampling_a=self.sampling_a, slice_thickness_a=self.slice_thickness_a)
         if self.projection not in BAND:
             raise ParameterError(
                 f"projection is {self.projection!r}: give one of {', '.join(BAND)}"
@@ -254,7 +251,7 @@ def refuse_exit_wave_above(
     ParameterError
         It needs more.
     """
-    limit = free_memory_gb() if memory_limit_gb is None else memory_limit_gb
+    limit = _limit_gb(memory_limit_gb)
     cost = exit_wave_cost(scene, settings, configurations=configurations)
     remedy = "give a smaller field or a larger `memory_limit_gb`"
     left = limit * 1e9 - len(scene.atoms) * _BYTES_PER_ATOM[settings.projection]
@@ -292,9 +289,16 @@ def refuse_above(memory_limit_gb: float | None, cost: Cost, *, what: str, remedy
     ParameterError
         It needs more.
     """
-    limit = free_memory_gb() if memory_limit_gb is None else memory_limit_gb
+    limit = _limit_gb(memory_limit_gb)
     if cost.memory_gb > limit:
         raise ParameterError(
             f"{what} needs about {cost.memory_gb:.1f} GB, above the limit of {limit:.1f} GB: "
             f"{remedy}"
         )
+
+
+def _limit_gb(memory_limit_gb: float | None) -> float:
+    limit = free_memory_gb() if memory_limit_gb is None else memory_limit_gb
+    if not limit >= 0:
+        raise ParameterError(f"memory_limit_gb is {memory_limit_gb!r}: expected GB, 0 or more")
+    return limit

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from interphase.electron import checked_energy
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_not_negative, check_positive
 from interphase.simulation.imaging.materials import NearEdgePeak
 
 CrossSection = Callable[[np.ndarray], np.ndarray]
@@ -93,8 +95,11 @@ def cross_section(
     Raises
     ------
     ParameterError
-        The model does not cover the edge.
+        The model does not cover the edge, or energy or angles cannot be.
     """
+    checked_energy(beam_energy_kev)
+    check_positive(collection_semi_angle_mrad=collection_semi_angle_mrad)
+    check_not_negative(convergence_semi_angle_mrad=convergence_semi_angle_mrad)
     element, _, shell = edge.partition("_")
     onsets = known_edges(element) if element in import_exspy().material.elements else {}
     if edge not in onsets:
@@ -164,6 +169,11 @@ def partial_cross_section(
     float
         σ(β, Δ) [barn].
 
+    Raises
+    ------
+    ParameterError
+        The model does not cover the edge, or a number cannot be.
+
     Examples
     --------
     >>> lithium = partial_cross_section(
@@ -172,6 +182,7 @@ def partial_cross_section(
     >>> round(lithium / 1e3)
     61
     """
+    check_positive(window_ev=window_ev)
     section = cross_section(
         edge,
         beam_energy_kev=beam_energy_kev,

@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interphase.errors import ParameterError
-from interphase.simulation.imaging.detectors import IDEAL_COUNTER, Detector, record_counts
+from interphase.simulation.checks import check_count, check_finite, check_positive
+from interphase.simulation.imaging.detectors import (
+    IDEAL_COUNTER,
+    Detector,
+    above_zero,
+    record_counts,
+    refuse_unexpected,
+)
 from interphase.simulation.imaging.images import image_wave, wave_spectrum
 from interphase.simulation.imaging.optics import Optics
-from interphase.simulation.imaging.waves import ExitWave
+from interphase.simulation.imaging.waves import ExitWave, refuse_wave_of_another
 from interphase.simulation.models.scene import Scene
 
 if TYPE_CHECKING:
@@ -47,7 +54,8 @@ def movie(
     """Return frames of a drifting specimen that share a dose equally.
 
     The specimen stands still while a frame is taken; for motion within frames take more of them
-    and add them up.
+    and add them up. Where a sharp image rings below 0 when it is moved by parts of a pixel, that
+    is set to 0 and the frame is scaled to keep its electrons.
 
     Parameters
     ----------
@@ -78,7 +86,8 @@ def movie(
     Raises
     ------
     ParameterError
-        There is no frame, or `intensity` or `drift_a` has another shape.
+        There is no frame, or `intensity` or `drift_a` has another shape or values that cannot
+        be.
 
     Examples
     --------
@@ -89,8 +98,10 @@ def movie(
     >>> frames.mean(axis=(1, 2)).round().tolist()
     [10.0, 10.0, 10.0, 10.0]
     """
-    if frames < 1:
-        raise ParameterError(f"frames is {frames!r}: expected at least 1")
+    check_count(frames=frames)
+    check_positive(pixel_size_a=pixel_size_a)
+    check_finite(drift_a=drift_a)
+    refuse_unexpected(intensity)
     if intensity.ndim == 3 and len(intensity) != frames:
         raise ParameterError(
             f"intensity has {len(intensity)} frames and frames is {frames}: give one for each"
@@ -108,7 +119,7 @@ def movie(
     for frame, (y, x) in enumerate(positions / pixel_size_a):
         shift = np.exp(-2j * np.pi * (ky * y + kx * x))
         recorded[frame] = record_counts(
-            np.clip(np.fft.irfft2(spectra[frame] * shift, s=shape), 0, None),
+            above_zero(np.fft.irfft2(spectra[frame] * shift, s=shape)),
             dose_e_per_a2=dose_e_per_a2 / frames,
             pixel_size_a=pixel_size_a,
             detector=detector,
@@ -156,7 +167,10 @@ def fading_images(
     Raises
     ------
     ParameterError
-        Doses do not rise, or a critical dose is not positive.
+        Doses do not rise, a critical dose is not positive, or a wave of `bragg` is not part of
+        `wave`.
+    PhaseError
+        A critical dose is that of no phase.
 
     Notes
     -----
@@ -184,18 +198,29 @@ def fading_images(
     """
     from scipy.ndimage import gaussian_filter
 
+    from interphase.phases import load_phase
+
     doses = np.asarray(accumulated_e_per_a2, dtype=float)
+    check_finite(accumulated_e_per_a2=doses)
     if doses.ndim != 1 or len(doses) < 2 or doses[0] < 0 or (np.diff(doses) < 0).any():
         raise ParameterError(
             f"accumulated_e_per_a2 is {doses.tolist()}: expected the dose before the first frame "
             "and after each, at least two values that rise from 0 or more"
         )
+    for phase in critical_dose_e_per_a2.keys() - bragg.keys():
+        load_phase(phase)
+    for phase, part in bragg.items():
+        if part.array.shape != wave.array.shape or part.pixel_size_a != wave.pixel_size_a:
+            raise ParameterError(
+                f"the Bragg wave of {phase} has shape {part.array.shape} and pixels of "
+                f"{part.pixel_size_a} Å, the exit wave {wave.array.shape} and "
+                f"{wave.pixel_size_a} Å: give `bragg_waves` of this exit wave"
+            )
+    check_positive(
+        **{f"critical_dose_e_per_a2[{p!r}]": dose for p, dose in critical_dose_e_per_a2.items()}
+    )
     fading = [phase for phase in bragg if phase in critical_dose_e_per_a2]
     critical = np.array([critical_dose_e_per_a2[phase] for phase in fading])
-    if not (critical > 0).all():
-        raise ParameterError(
-            f"critical_dose_e_per_a2 is {dict(critical_dose_e_per_a2)}: expected doses > 0 e/Å²"
-        )
     rest = wave.array - sum((bragg[phase].array for phase in fading), np.complex64(0))
     parts = [replace(wave, array=rest), *(bragg[phase] for phase in fading)]
     amplitudes = [image_wave(wave_spectrum(part), optics, wave.beam_energy_kev) for part in parts]
@@ -253,12 +278,9 @@ def bragg_waves(wave: ExitWave, scene: Scene, *, d_min_a: float = 1.0) -> dict[s
     """
     from interphase.electron import wavelength_from_energy
 
+    refuse_wave_of_another(wave, scene)
+    check_positive(d_min_a=d_min_a)
     pixel = np.asarray(wave.pixel_size_a)
-    if not np.allclose(wave.array.shape[-2:] * pixel, scene.size_a, rtol=1e-3):
-        raise ParameterError(
-            f"a wave of {np.round(wave.array.shape[-2:] * pixel, 1).tolist()} Å is not that of a "
-            f"scene of {np.round(scene.size_a, 1).tolist()} Å: give the scene it was made from"
-        )
     wavelength = wavelength_from_energy(wave.beam_energy_kev)
     # Each crystal takes from what the others have left, so that nothing is taken twice.
     left = wave.array.copy()

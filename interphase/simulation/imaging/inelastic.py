@@ -4,8 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from interphase.electron import REST_ENERGY_KEV, lorentz_factor, velocity_ratio
-from interphase.errors import ParameterError
+from interphase.electron import (
+    REST_ENERGY_KEV,
+    checked_energy,
+    lorentz_factor,
+    velocity_ratio,
+)
+from interphase.simulation.checks import check_not_negative, check_positive
 
 _WIDEST_ANGLE_MRAD = 20.0
 _REST_ENERGY_OF_THE_FITS_KEV = 511.0
@@ -13,7 +18,7 @@ _REST_ENERGY_OF_THE_FITS_KEV = 511.0
 
 def _reduced_energy(beam_energy_kev: float) -> float:
     """Return F E0 [keV], which is m v² / 2 of a relativistic electron to the fits' precision."""
-    over_rest = beam_energy_kev / _REST_ENERGY_OF_THE_FITS_KEV
+    over_rest = checked_energy(beam_energy_kev) / _REST_ENERGY_OF_THE_FITS_KEV
     return float(beam_energy_kev * (1 + over_rest / 2) / (1 + over_rest) ** 2)
 
 
@@ -65,7 +70,10 @@ def mean_free_path_iakoubovskii(
     >>> round(path / 10)
     179
     """
-    _check_optics(beam_energy_kev, collection_semi_angle_mrad)
+    check_positive(
+        density_g_per_cm3=density_g_per_cm3, collection_semi_angle_mrad=collection_semi_angle_mrad
+    )
+    check_not_negative(convergence_semi_angle_mrad=convergence_semi_angle_mrad)
     energy = _reduced_energy(beam_energy_kev)
     theta_e = 5.5 * density_g_per_cm3**0.3 / energy
     wider = max(convergence_semi_angle_mrad, collection_semi_angle_mrad)
@@ -115,22 +123,13 @@ def mean_free_path_malis(
     """
     from ase.data import atomic_numbers
 
-    _check_optics(beam_energy_kev, collection_semi_angle_mrad)
+    check_positive(collection_semi_angle_mrad=collection_semi_angle_mrad)
     z = np.array([atomic_numbers[element] for element in composition], dtype=float)
     shares = np.array(list(composition.values()))
     mean = float(shares @ z**1.3 / (shares @ z**0.3))
     loss_ev = 7.6 * mean**0.36
     logarithm = np.log(2 * collection_semi_angle_mrad * beam_energy_kev / loss_ev)
     return float(10 * 106 * _reduced_energy(beam_energy_kev) / (loss_ev * logarithm))
-
-
-def _check_optics(beam_energy_kev: float, collection_semi_angle_mrad: float) -> None:
-    for name, value in (
-        ("beam_energy_kev", beam_energy_kev),
-        ("collection_semi_angle_mrad", collection_semi_angle_mrad),
-    ):
-        if not 0 < value < float("inf"):
-            raise ParameterError(f"{name} is {value!r}: expected a finite number above 0")
 
 
 def free_electron_plasmon(electrons_per_a3: float) -> float:

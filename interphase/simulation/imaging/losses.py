@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from interphase.electron import checked_energy
 from interphase.errors import ParameterError
 from interphase.simulation.imaging.edges import (
     A2_PER_BARN,
@@ -46,7 +47,8 @@ class Spectrometer:
     """Which formula gives mean free paths; each is trusted within about 20 %."""
 
     def __post_init__(self) -> None:
-        for name in ("beam_energy_kev", "collection_semi_angle_mrad", "resolution_fwhm_ev"):
+        checked_energy(self.beam_energy_kev)
+        for name in ("collection_semi_angle_mrad", "resolution_fwhm_ev"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise ParameterError(f"{name} is {value!r}: expected a finite number above 0")

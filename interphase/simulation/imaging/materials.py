@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+import numpy as np
+
 from interphase.errors import ParameterError
 from interphase.phases import known_phases, load_phase
 from interphase.phases.elements import atomic_mass
@@ -75,7 +77,7 @@ class LossMaterial:
     """Peaks above its edges; none where nothing is known."""
 
     def __post_init__(self) -> None:
-        if not (self.plasmon_ev > 0 and self.plasmon_fwhm_ev > 0):
+        if not (0 < self.plasmon_ev < np.inf and 0 < self.plasmon_fwhm_ev < np.inf):
             raise ParameterError(
                 f"the plasmon of {self.identifier} is at {self.plasmon_ev!r} eV and "
                 f"{self.plasmon_fwhm_ev!r} eV wide: expected numbers above 0"

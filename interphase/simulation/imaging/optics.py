@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_finite, check_not_negative
 
 if TYPE_CHECKING:
     import abtem
@@ -51,16 +52,13 @@ class Optics:
     """Semi-angle of the objective aperture [mrad]; ``None`` for no aperture."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and not np.isfinite(value):
-                raise ParameterError(f"{field.name} is {value!r}: expected a finite number")
-        for name in _NEVER_NEGATIVE:
-            if getattr(self, name) < 0:
-                raise ParameterError(f"{name} is {getattr(self, name)!r}: expected at least 0")
-        if self.aperture_mrad is not None and self.aperture_mrad <= 0:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        aperture = values.pop("aperture_mrad")
+        check_finite(**values)
+        check_not_negative(**{name: values[name] for name in _NEVER_NEGATIVE})
+        if aperture is not None and not 0 < aperture < np.inf:
             raise ParameterError(
-                f"aperture_mrad is {self.aperture_mrad!r}: expected a semi-angle above 0 mrad, or "
+                f"aperture_mrad is {aperture!r}: expected a semi-angle above 0 mrad, or "
                 "None for no aperture"
             )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_count, check_finite, check_not_negative
 from interphase.simulation.imaging.detectors import IDEAL_COUNTER, Detector, record_electrons
 from interphase.simulation.imaging.waves import ExitWave
 
@@ -21,9 +22,8 @@ class BeamStop:
     """Where the arm comes from, from columns towards rows [degrees]."""
 
     def __post_init__(self) -> None:
-        for name in ("radius_per_a", "arm_width_per_a"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ParameterError(f"{name} is {getattr(self, name)!r}: expected at least 0 1/Å")
+        check_not_negative(radius_per_a=self.radius_per_a, arm_width_per_a=self.arm_width_per_a)
+        check_finite(arm_deg=self.arm_deg)
 
     def blocks(self, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
         """Return which places of a pattern [1/Å] lie in the shadow.
@@ -98,7 +98,8 @@ def diffraction_intensity(
         )
     largest = int(1 / (max(wave.pixel_size_a) * step) + 1e-6)
     pixels = largest if pixels is None else pixels
-    if not 0 < pixels <= largest:
+    check_count(pixels=pixels)
+    if pixels > largest:
         raise ParameterError(
             f"{pixels} pixels of {step:.5f} 1/Å do not lie within the frequencies of a wave "
             f"sampled at {max(wave.pixel_size_a):.3f} Å: give at most {largest}, or larger pixels"
@@ -177,8 +178,7 @@ def diffraction_pattern(
     reciprocal_pixel_size_per_a
         Size of a pixel [1/Å].
     """
-    if not 0 <= dose_e_per_a2 < float("inf"):
-        raise ParameterError(f"dose_e_per_a2 is {dose_e_per_a2!r}: expected a number >= 0")
+    check_not_negative(dose_e_per_a2=dose_e_per_a2)
     share, step = diffraction_intensity(
         wave,
         aperture_diameter_a=aperture_diameter_a,

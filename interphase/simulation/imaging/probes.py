@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interphase.electron import checked_energy
 from interphase.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Probe:
     """Coefficient of spherical aberration [mm]."""
 
     def __post_init__(self) -> None:
-        _check_positive(self, "beam_energy_kev", "semi_convergence_mrad")
+        checked_energy(self.beam_energy_kev)
+        _check_positive(self, "semi_convergence_mrad")
 
     @property
     def wavelength_a(self) -> float:
@@ -185,7 +187,8 @@ def probe_window(probe: Probe, thickness_a: float) -> float:
     aberration. Measured against the whole scene, for LiF of 50 Å in 60 Å of an organic film at
     300 keV and 20 mrad: what annular detectors count is right to 5 % at every place, the bright
     field to 2 %, or 2 to 10 % of an image's contrast; 2 % of a pattern's electrons are in another
-    pixel of 0.1 1/Å. Twice the width halves these errors.
+    pixel of 0.1 1/Å. Twice the width leaves half to two
+    thirds of these errors.
 
     Examples
     --------

@@ -56,9 +56,7 @@ def scanned_images(
     detectors
         Name and ring of each detector.
     settings
-        How finely it is computed. By default fine enough for an error of 2 % of the contrast of
-        an image, for the largest angle, and for slices in which a Laue zone at that angle keeps
-        two thirds of its strength, as the spline shares atoms between slices.
+        How finely it is computed; by default as the notes say. A smaller largest angle is cheaper.
     window_a
         Width of the box around the probe in which atoms are taken into account [Å];
         `probe_window` by default, ``inf`` for the whole scene.
@@ -81,6 +79,18 @@ def scanned_images(
     ParameterError
         A detector reaches beyond the angles computed, phonons have no `rng`, or a single position
         needs more memory than allowed.
+
+    Notes
+    -----
+    By default the wave holds 2.5 1/Å more than the cone and 1.8 1/Å more than the detectors, and
+    slices leave the steepest electrons 98 % of their intensity. The root mean square error of the
+    annular bright field and of dark fields is then at most 3 % of their contrast (the standard
+    deviation), and the mean of dark fields is right to 1 %. A bright field of the whole cone is
+    wrong by up to 1.5 % of what is missing from it, which can be 8 % of a contrast that is weak.
+    Measured on crystallites of LiF, Li2O and Li2CO3 of 15 Å in 20 to 100 Å of film, 80 to 300 keV,
+    cones of 8 to 30 mrad, rings up to 100 mrad, atoms at rest, against 0.055 Å and slices of 0.6 Å
+    or finer. Narrower cones and heavier atoms were not measured. The error of the window, see
+    `probe_window`, comes on top.
     """
     if not detectors:
         raise ParameterError('there is no detector: give {"adf": AnnularDetector(...)}, say')

@@ -9,7 +9,7 @@ and delocalisation other than the probe's width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -275,7 +275,8 @@ def record_spectra(
         Electrons that reach the spectrometer from each pixel: dose times area, or current times
         dwell time.
     detector
-        The camera; its transfer acts along the energies.
+        The camera; its MTF and NTF act along the energies only, and its readout is that of a
+        channel, the sum of the rows that the spectrum falls on.
     rng
         Source of randomness.
 
@@ -287,7 +288,8 @@ def record_spectra(
     Raises
     ------
     ParameterError
-        The number of electrons is not a number above or equal to 0.
+        The number of electrons is not a number above or equal to 0, or the camera loses electrons
+        by coincidence.
 
     Examples
     --------
@@ -300,19 +302,23 @@ def record_spectra(
         raise ParameterError(
             f"electrons_per_pixel is {electrons_per_pixel!r}: expected a number >= 0"
         )
+    if detector.coincidence_px:
+        raise ParameterError(
+            f"coincidence_px is {detector.coincidence_px}: a spectrum does not say over how many "
+            "rows of the camera its electrons are spread, so their loss by coincidence is unknown; "
+            "give a camera with coincidence_px=0"
+        )
     children = rng.spawn(share.shape[0])
-    blind = replace(detector, mtf=None)
 
     def record(block: np.ndarray, first: int) -> np.ndarray:
         counts = np.empty(block.shape, dtype=np.float32)
         for row, spectra in enumerate(block):
-            electrons = electrons_per_pixel * spectra.astype(float)
-            if detector.mtf is not None:
-                channels = electrons.shape[-1]
-                transfer = detector.mtf(2 * np.fft.rfftfreq(channels))
-                spread = np.fft.irfft(np.fft.rfft(electrons) * transfer, channels)
-                electrons = np.clip(spread, 0, None)
-            counts[row] = record_electrons(electrons, detector=blind, rng=children[first + row])
+            counts[row] = record_electrons(
+                electrons_per_pixel * spectra.astype(float),
+                detector=detector,
+                axes=(-1,),
+                rng=children[first + row],
+            )
         return counts
 
     if isinstance(share, np.ndarray):

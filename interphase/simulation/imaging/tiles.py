@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 _BAND = BAND["infinite"] - 0.01
 """What abTEM keeps of the band of a wave, so that nothing is folded back onto a detector."""
 
-# For an error of 3 % of the contrast, tuned on LiF and Li2CO3 of 15 Å in 26 and 40 Å of an organic
-# film at 80 to 300 keV and 8 to 30 mrad, against 0.055 Å and slices of 0.6 Å.
+# Tuned on LiF and Li2CO3 for the errors that `scanned_images` states; multislice_for knows plane
+# waves and the whole band only.
 _BEYOND_CONE_PER_A = 2.5
 _BEYOND_DETECTORS_PER_A = 1.8
 """How far the band reaches past the cone and the detectors: an electron that is scattered out of
@@ -80,7 +80,7 @@ class ScanPlan:
 
 
 def _settings_for(probe: Probe, angle_mrad: float) -> Multislice:
-    """Return settings with which the error of `scanned_images` is the one it states."""
+    """Return settings with the errors that `scanned_images` states."""
     per_a = 1e-3 / probe.wavelength_a
     cone, detected = probe.semi_convergence_mrad * per_a, angle_mrad * per_a
     band = max(cone + _BEYOND_CONE_PER_A, detected + _BEYOND_DETECTORS_PER_A)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from interphase.electron import checked_energy, wavelength_from_energy
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_finite, check_positive
 from interphase.simulation.imaging.cost import (
     BAND,
     Multislice,
@@ -41,6 +43,17 @@ class ExitWave:
     """Sampling (y, x) [Å]."""
     beam_energy_kev: float
     """Beam energy [keV]."""
+
+    def __post_init__(self) -> None:
+        if self.array.dtype.kind != "c" or self.array.ndim not in (2, 3):
+            raise ParameterError(
+                f"array is {self.array.dtype} of shape {self.array.shape}: expected complex "
+                "numbers of shape (M, N) or (C, M, N)"
+            )
+        if np.shape(self.pixel_size_a) != (2,):
+            raise ParameterError(f"pixel_size_a is {self.pixel_size_a!r}: expected two, (y, x)")
+        check_positive(pixel_size_a=self.pixel_size_a)
+        checked_energy(self.beam_energy_kev)
 
 
 def exit_wave(
@@ -98,9 +111,9 @@ def exit_wave(
     Raises
     ------
     ParameterError
-        Energy or tilt mean nothing, the sampling is too coarse for `d_min_a`, phonons have no
-        `rng` or no displacement for an element, the device is not there, or the job needs more
-        memory than allowed.
+        Energy, tilt or the atoms' positions mean nothing, the sampling is too coarse for
+        `d_min_a`, phonons have no `rng` or no displacement for an element, the device is not
+        there, or the job needs more memory than allowed.
 
     Notes
     -----
@@ -108,9 +121,12 @@ def exit_wave(
     with LiF at 300 keV, 3 · 10⁻⁴ with ``spline`` at 0.2 Å and 7 · 10⁻⁵ at 0.1 Å, and two or three
     times that with abTEM's projections.
     """
-    if not 0 < beam_energy_kev < float("inf"):
+    checked_energy(beam_energy_kev)
+    lost = ~np.isfinite(scene.atoms.positions).all(axis=1)
+    if lost.any():
         raise ParameterError(
-            f"beam_energy_kev is {beam_energy_kev!r}: expected a finite number > 0"
+            f"{lost.sum()} of {len(lost)} atoms of the scene are nowhere, their positions are no "
+            f"finite numbers: correct atom {lost.argmax()}, {scene.atoms.positions[lost][0]}"
         )
     if not np.all(np.abs(beam_tilt_mrad) <= _LARGEST_TILT_MRAD):
         raise ParameterError(
@@ -209,9 +225,13 @@ def propagated(
     ExitWave
         The Fourier transform times :math:`\exp[-i\pi\lambda z k^2 - 2\pi i z\,
         \mathbf{k}\cdot\tan\mathbf{t}]`.
-    """
-    from interphase.electron import wavelength_from_energy
 
+    Raises
+    ------
+    ParameterError
+        Distance or tilt are no finite numbers.
+    """
+    check_finite(distance_a=distance_a, beam_tilt_mrad=beam_tilt_mrad)
     wavelength = wavelength_from_energy(wave.beam_energy_kev)
 
     def kernel(axis: int) -> np.ndarray:
@@ -228,6 +248,16 @@ def propagated(
         pixel_size_a=wave.pixel_size_a,
         beam_energy_kev=wave.beam_energy_kev,
     )
+
+
+def refuse_wave_of_another(wave: ExitWave, scene: Scene) -> None:
+    """Raise where a wave has another extent than a scene."""
+    extent = np.multiply(wave.array.shape[-2:], wave.pixel_size_a)
+    if not np.allclose(extent, scene.size_a, rtol=1e-3):
+        raise ParameterError(
+            f"a wave of {np.round(extent, 1).tolist()} Å is not that of a scene of "
+            f"{np.round(scene.size_a, 1).tolist()} Å: give the scene it was made from"
+        )
 
 
 def refuse_missing_device(device: str) -> None:

@@ -8,14 +8,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from interphase.errors import ParameterError
-from interphase.simulation.models.geometry import Wave, draw_roughness
+from interphase.simulation.models.checks import (
+    CRYSTAL,
+    EXTENT,
+    FINITE,
+    LENGTH,
+    NON_NEGATIVE,
+    SHARE,
+    STRAIN,
+    TEMPERATURE,
+    TILT,
+    WIDTH,
+    check_fields,
+    check_name,
+    check_seed,
+)
+from interphase.simulation.models.geometry import Axis, Wave, draw_roughness
 
 Range = tuple[float, float]
+Habit = Literal["sphere", "ellipsoid", "faceted"]
 
 GAP_A = 2.5
 """Crystallites in a matrix stay this far from each other and from where it ends [Å]."""
@@ -59,7 +75,7 @@ class Population:
     """Median diameter of the sphere of equal volume, or distance of grains that touch [Å]."""
     spread: float = 0.2
     """Standard deviation of the logarithm of the diameter."""
-    shape: Literal["sphere", "ellipsoid", "faceted"] = "sphere"
+    shape: Habit = "sphere"
     """Shape of a crystallite in a matrix."""
     texture: tuple[int, int, int] | None = None
     """Plane that lies along the interface; ``None`` for random orientations."""
@@ -74,6 +90,20 @@ class Population:
     do; a recipe that is drawn has none but those of chance."""
     zone_axis_tilt_deg: float = 2.0
     """Largest angle between that axis and the beam [degrees]."""
+
+    def __post_init__(self) -> None:
+        check_name("shape", self.shape, get_args(Habit))
+        check_fields(
+            self,
+            volume_fraction=SHARE,
+            diameter_a=CRYSTAL,
+            spread=NON_NEGATIVE,
+            texture_spread_deg=NON_NEGATIVE,
+            strain=STRAIN,
+            stacking_faults=SHARE,
+            zone_axis_share=SHARE,
+            zone_axis_tilt_deg=NON_NEGATIVE,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +120,17 @@ class Layer:
     """How its crystals fill it."""
     populations: tuple[Population, ...] = ()
     """Its crystals."""
+
+    def __post_init__(self) -> None:
+        check_name("packing", self.packing, Packing)
+        object.__setattr__(self, "packing", Packing(self.packing))
+        check_fields(self, thickness_a=LENGTH)
+        total = sum(p.volume_fraction for p in self.populations)
+        if total > 1 + 1e-9:
+            raise ParameterError(
+                f"the populations of layer {self.name!r} fill {total:.3g} of it: give volume "
+                "fractions that add up to at most 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +161,7 @@ class Interphase:
     """Angle between the interface and the beam [degrees]; 0 is edge-on."""
     radius_a: float | None = None
     """Radius of a convex electrode [Å]; ``None`` for a flat one."""
-    axis: Literal["beam", "image"] = "beam"
+    axis: Axis = "beam"
     """Axis of a convex electrode, see `Interface`."""
     roughness: tuple[Wave, ...] = ()
     """Roughness of the electrode's surface."""
@@ -130,6 +171,33 @@ class Interphase:
     """Temperature of the crystals' cells [K]; ``None`` takes the cells as tabulated."""
     seed: int
     """Seed of the atoms."""
+
+    def __post_init__(self) -> None:
+        check_name("structure", self.structure, Structure)
+        object.__setattr__(self, "structure", Structure(self.structure))
+        check_name("axis", self.axis, get_args(Axis))
+        check_seed(self.seed)
+        check_fields(
+            self,
+            foil_thickness_a=LENGTH,
+            length_a=LENGTH,
+            electrode_width_a=LENGTH,
+            outside_width_a=WIDTH,
+            normal_deg=FINITE,
+            tilt_deg=TILT,
+        )
+        optional = {"radius_a": LENGTH, "temperature_k": TEMPERATURE}
+        given = {name: what for name, what in optional.items() if getattr(self, name) is not None}
+        check_fields(self, **given)
+        if not self.layers:
+            raise ParameterError("an interphase without layers: give at least one Layer")
+        for name in ("roughness", "unevenness"):
+            rms = float(np.sqrt(sum(wave.amplitude_a**2 for wave in getattr(self, name)) / 2))
+            if rms > self.thickness_a:
+                raise ParameterError(
+                    f"{name} is {rms:.3g} Å root mean square in an interphase of "
+                    f"{self.thickness_a:.3g} Å: give waves no larger than the interphase"
+                )
 
     @property
     def thickness_a(self) -> float:
@@ -179,6 +247,24 @@ class InterphaseRanges:
     """Root mean square roughness of the electrode [Å]."""
     unevenness: Range = (0.02, 0.12)
     """Root mean square of the thickness over its mean."""
+
+    def __post_init__(self) -> None:
+        pairs = {
+            "thickness_a": EXTENT,
+            "foil_thickness_a": EXTENT,
+            "length_a": EXTENT,
+            "crystallite_diameter_a": CRYSTAL,
+            "grain_diameter_a": EXTENT,
+            "strain": STRAIN,
+            "crystalline_fraction": SHARE,
+            "tilt_deg": TILT,
+            "turn_deg": FINITE,
+            "radius_a": EXTENT,
+            "roughness_a": WIDTH,
+            "unevenness": SHARE,
+        }
+        check_fields(self, **{name: what.pair() for name, what in pairs.items()})
+        check_fields(self, convex_share=SHARE, vitrified_share=SHARE)
 
 
 _Make = Callable[[float, float, InterphaseRanges, np.random.Generator], tuple[Layer, ...]]

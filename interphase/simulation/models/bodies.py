@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_positive
+from interphase.simulation.models.checks import ATOMS_PER_A3, check_atoms
 from interphase.simulation.models.crystallites import CrystalliteTruth, Orientation, fill_crystal
 from interphase.simulation.models.matrices import MATRICES, SMALLEST_FILM_A, fill_matrix
 from interphase.simulation.models.shapes import Bounds, Point, Shape
@@ -126,17 +128,15 @@ def assemble(
     Raises
     ------
     ParameterError
-        An extent is not positive.
+        An extent is not positive, or there would be too many atoms.
     """
     from ase import Atoms
 
     from interphase.simulation.models.contacts import gives_way
 
+    check_positive(size_a=size_a, thickness_a=thickness_a)
     box = np.array([size_a[1], size_a[0], thickness_a], dtype=float)
-    if not (box > 0).all() or not np.isfinite(box).all():
-        raise ParameterError(
-            f"size_a and thickness_a are {size_a!r}, {thickness_a!r}: expected > 0"
-        )
+    check_atoms(ATOMS_PER_A3 * float(box.prod()))
     crystals = [[i] for i, body in enumerate(bodies) if body.phase is not None]
     # Bodies of one matrix share a film, so that no boundary shows where they meet.
     films: dict[str, list[int]] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError, PhaseError
+from interphase.simulation.checks import check_finite
 from interphase.simulation.models.shapes import Shape, Sphere
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ class Orientation:
     """The lattice direction [uvw] near the beam, where one was asked for."""
     tilt_deg: float | None = None
     """Angle between the beam and `zone_axis` [degrees]."""
+
+    def __post_init__(self) -> None:
+        matrix = np.asarray(self.matrix)
+        square = matrix.shape == (3, 3)
+        if not (square and np.allclose(matrix @ matrix.T, np.eye(3)) and np.linalg.det(matrix) > 0):
+            raise ParameterError(
+                f"matrix is {self.matrix!r}: expected a rotation, three orthonormal columns with "
+                "determinant +1, such as np.eye(3)"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +107,13 @@ def zone_axis_orientation(
     Raises
     ------
     ParameterError
-        `uvw` is (0, 0, 0).
+        `uvw` is (0, 0, 0), or an angle is not finite.
     """
     from scipy.spatial.transform import Rotation
 
+    check_finite(
+        uvw=uvw, in_plane_deg=in_plane_deg, tilt_deg=tilt_deg, tilt_azimuth_deg=tilt_azimuth_deg
+    )
     if not any(uvw):
         raise ParameterError("zone axis [0, 0, 0] is no direction: give three integers, not all 0")
     vectors = np.asarray(phase.lattice_vectors, dtype=float)

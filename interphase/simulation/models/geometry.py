@@ -2,11 +2,22 @@
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from interphase.errors import ParameterError
+from interphase.simulation.checks import check_not_negative
+from interphase.simulation.models.checks import (
+    FINITE,
+    LENGTH,
+    TILT,
+    check,
+    check_fields,
+    check_name,
+)
+
+Axis = Literal["beam", "image"]
+"""Axis of a convex electrode, see `Interface`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +32,11 @@ class Wave:
     """Its direction within the surface, 0 along the interface as the image shows it [degrees]."""
     phase_deg: float
     """Its phase where the interface has its point [degrees]."""
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self, amplitude_a=FINITE, period_a=LENGTH, direction_deg=FINITE, phase_deg=FINITE
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +55,17 @@ class Interface:
     """Angle between the surface at `point_a` and the beam [degrees]; 0 is edge-on."""
     radius_a: float | None = None
     """Radius of a convex electrode [Å]; ``None`` for a flat one."""
-    axis: Literal["beam", "image"] = "beam"
+    axis: Axis = "beam"
     """Axis of a convex electrode: along the ``beam`` it looks round in the image, within the
     ``image`` it is a wire lying flat, whose surface bends away along the beam."""
     roughness: tuple[Wave, ...] = ()
     """Roughness of the surface."""
 
     def __post_init__(self) -> None:
-        if not abs(self.tilt_deg) < 90:
-            raise ParameterError(
-                f"tilt_deg is {self.tilt_deg!r}: expected less than 90, which is a plan view"
-            )
-        if self.radius_a is not None and not self.radius_a > 0:
-            raise ParameterError(
-                f"radius_a is {self.radius_a!r}: expected a length > 0 Å, or None where it is flat"
-            )
+        check_fields(self, point_a=FINITE, normal_deg=FINITE, tilt_deg=TILT)
+        if self.radius_a is not None:
+            check_fields(self, radius_a=LENGTH)
+        check_name("axis", self.axis, get_args(Axis))
 
     @property
     def normal(self) -> np.ndarray:
@@ -194,14 +206,19 @@ def draw_roughness(
     components
         Number of waves.
 
+    Raises
+    ------
+    ParameterError
+        A length is negative, or the periods are not two lengths, the shorter first.
+
     Examples
     --------
     >>> waves = draw_roughness(4.0, periods_a=(50, 200), rng=np.random.default_rng(0))
     >>> round(float(np.sqrt(sum(w.amplitude_a**2 for w in waves) / 2)), 6)
     4.0
     """
-    if not 0 <= rms_a < float("inf"):
-        raise ParameterError(f"rms_a is {rms_a!r}: expected a length >= 0 Å")
+    check_not_negative(rms_a=rms_a)
+    check("periods_a", periods_a, LENGTH.pair())
     if rms_a == 0:
         return ()
     amplitudes = rng.rayleigh(size=components)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_not_negative
 from interphase.simulation.models.architectures import (
     GAP_A,
     Interphase,
@@ -15,6 +16,7 @@ from interphase.simulation.models.architectures import (
     Population,
 )
 from interphase.simulation.models.bodies import Body
+from interphase.simulation.models.checks import ATOMS_PER_A3, check_atoms, check_name
 from interphase.simulation.models.crystallites import (
     Orientation,
     is_cubic,
@@ -44,6 +46,8 @@ MARGIN_A = 20.0
 ELECTRODE, OUTSIDE = "electrode", "outside"
 """Regions of a specimen beside its layers, see `Body.region`."""
 _THROWS_PER_CRYSTALLITE = 2000
+_MOST_CRYSTALLITES = 10_000
+"""Layers of more crystallites take hours: each is kept apart from all others."""
 _THINNEST = 0.2
 """Thickness of the thinnest place over the mean."""
 
@@ -151,12 +155,14 @@ def build_interphase(recipe: Interphase, *, margin_a: float = MARGIN_A) -> Inter
     Raises
     ------
     ParameterError
-        A material is unknown, a crystallite is larger than its layer or the foil, the interface
-        lies outside the field, or the temperature is not above 0 K.
+        A material is unknown, a crystallite is larger than its layer or the foil, or there would
+        be too many crystallites or atoms.
     """
+    check_not_negative(margin_a=margin_a)
     _check(recipe)
     rng = np.random.default_rng(recipe.seed)
     size, interface = _lay_out(recipe, margin_a)
+    _check_cost(recipe, size)
     foil = recipe.foil_thickness_a
     box = np.array([size[1], size[0], foil])
 
@@ -195,23 +201,6 @@ def _check(recipe: Interphase) -> None:
     """Refuse what cannot be built, naming the value that could."""
     from interphase.phases import known_phases
 
-    if not recipe.layers:
-        raise ParameterError("an interphase without layers: give at least one Layer")
-    if not 0 < recipe.electrode_width_a < np.inf:
-        raise ParameterError(
-            f"electrode_width_a is {recipe.electrode_width_a!r}: the interface would lie outside "
-            "the field; expected a width > 0 Å, such as 45"
-        )
-    if recipe.temperature_k is not None and not 0 < recipe.temperature_k < np.inf:
-        raise ParameterError(
-            f"temperature_k is {recipe.temperature_k!r}: expected a temperature > 0 K, such as 90, "
-            "or None for the cells as tabulated"
-        )
-    if recipe.outside_width_a < 0:
-        raise ParameterError(
-            f"outside_width_a is {recipe.outside_width_a!r}: the interphase would end outside the "
-            "field; expected a width >= 0 Å, such as 35"
-        )
     phases, matrices = set(known_phases()), set(MATRICES)
     asked: list[tuple[str, str, set[str]]] = [
         ("electrode", recipe.electrode, phases),
@@ -222,19 +211,12 @@ def _check(recipe: Interphase) -> None:
             asked.append((f"matrix of layer {x.name!r}", x.matrix, matrices))
         asked += [(f"phase in layer {x.name!r}", p.phase, phases) for p in x.populations]
     for name, material, known in asked:
-        if material not in known:
-            raise ParameterError(
-                f"{name} {material!r} is unknown: give one of {', '.join(sorted(known))}"
-            )
+        check_name(name, material, sorted(known))
     for layer in recipe.layers:
         if layer.name in (ELECTRODE, OUTSIDE):
             raise ParameterError(
                 f"a layer is called {layer.name!r}, as what lies beside the interphase is: give it "
                 "another name"
-            )
-        if not layer.thickness_a > 0:
-            raise ParameterError(
-                f"layer {layer.name!r} is {layer.thickness_a!r} Å thick: expected more than 0"
             )
         if layer.packing is not Packing.EMBEDDED and not layer.populations:
             raise ParameterError(
@@ -249,6 +231,26 @@ def _check(recipe: Interphase) -> None:
                     f"{layer.name!r} of {layer.thickness_a:.0f} Å in a foil of "
                     f"{recipe.foil_thickness_a:.0f} Å: give at most {room:.0f} Å, or a layer and a "
                     f"foil of at least {p.diameter_a + 2 * GAP_A:.0f} Å"
+                )
+
+
+def _check_cost(recipe: Interphase, size: tuple[float, float]) -> None:
+    """Refuse what would take hours or all memory, before anything is placed."""
+    volume = size[0] * size[1] * recipe.foil_thickness_a
+    check_atoms(ATOMS_PER_A3 * volume)
+    for layer in recipe.layers:
+        if layer.packing is Packing.SINGLE:
+            continue
+        # No layer is larger than the field, however it is turned.
+        part = min(1.0, layer.thickness_a / min(size))
+        for p in layer.populations:
+            wanted = p.volume_fraction * part * volume / (np.pi / 6 * p.diameter_a**3)
+            if wanted > _MOST_CRYSTALLITES:
+                larger = np.ceil(p.diameter_a * np.cbrt(wanted / _MOST_CRYSTALLITES))
+                raise ParameterError(
+                    f"layer {layer.name!r} would hold about {wanted:.2g} crystallites of {p.phase} "
+                    f"of {p.diameter_a:.3g} Å: give a diameter of at least {larger:.0f} Å, a lower "
+                    "volume fraction or a smaller field"
                 )
 
 

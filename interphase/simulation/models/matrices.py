@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_not_negative, check_positive
+from interphase.simulation.models.checks import check_atoms, check_name
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -49,6 +51,8 @@ grade C.
 
 _SORTING_CELL_A = 6.0
 _SWEEPS = 200
+_DENSEST = np.sqrt(2)
+"""Balls of diameter 1 per unit of volume where they are packed most closely."""
 _SMALLEST_BOX = 4
 """Extent of a film over its longest distance, below which atoms would meet their own images."""
 SMALLEST_FILM_A = _SMALLEST_BOX * max(SHORTEST_A.values())
@@ -223,6 +227,12 @@ def atom_counts(
     dict
         Element → number of atoms.
 
+    Raises
+    ------
+    ParameterError
+        The composition is empty, negative or of an unknown element; the density or the volume
+        is not positive.
+
     Examples
     --------
     >>> atom_counts({"H": 2, "O": 1}, density_g_per_cm3=0.94, volume_a3=1e4)
@@ -230,6 +240,18 @@ def atom_counts(
     """
     from ase.data import atomic_masses, atomic_numbers
 
+    if not any(composition.values()):
+        raise ParameterError(
+            f"composition is {dict(composition)!r}: expected atoms per formula unit, such as "
+            "{'H': 2, 'O': 1}"
+        )
+    for element, number in composition.items():
+        if element not in atomic_numbers or element == "X":
+            raise ParameterError(
+                f"composition has {element!r}, which is no element: give its symbol"
+            )
+        check_not_negative(**{f"composition of {element}": number})
+    check_positive(density_g_per_cm3=density_g_per_cm3, volume_a3=volume_a3)
     molar_mass = sum(atomic_masses[atomic_numbers[el]] * n for el, n in composition.items())
     units = AVOGADRO_G_A3 * density_g_per_cm3 / molar_mass * volume_a3
     return {element: round(units * n) for element, n in composition.items()}
@@ -280,8 +302,7 @@ def fill_matrix(
     is published: do not calibrate with them. One water in twenty or so is stretched where two
     hydrogens would meet.
     """
-    if matrix not in MATRICES:
-        raise ParameterError(f"matrix {matrix!r} is unknown: give one of {', '.join(MATRICES)}")
+    check_name("matrix", matrix, MATRICES)
     material = MATRICES[matrix]
     if material.network is not None:
         return _network_film(material, material.network, size_a, thickness_a, rng)
@@ -333,15 +354,22 @@ def amorphous_film(
     Raises
     ------
     ParameterError
-        An extent is too small, a distance is not known, or the density cannot be reached.
+        An extent is too small, a composition means nothing, a distance is not known, or the
+        density cannot be reached; at once where not even the closest packing reaches it.
     """
-    box = np.array([size_a[1], size_a[0], thickness_a], dtype=float)
+    box = _box(size_a, thickness_a)
     counts = atom_counts(
         composition, density_g_per_cm3=density_g_per_cm3, volume_a3=float(box.prod())
     )
+    check_atoms(sum(counts.values()))
     table = _distance_table(list(counts), shortest_a)
     kinds = rng.permutation(np.repeat(np.arange(len(counts)), list(counts.values())))
     return _atoms(list(counts), kinds, _packed(kinds, table, box, rng), box)
+
+
+def _box(size_a: tuple[float, float], thickness_a: float) -> np.ndarray:
+    check_positive(size_a=size_a, thickness_a=thickness_a)
+    return np.array([size_a[1], size_a[0], thickness_a], dtype=float)
 
 
 def _packed(
@@ -355,6 +383,14 @@ def _packed(
         raise ParameterError(
             f"a film of {box.min():.3g} Å is too small for its shortest distances: "
             f"give at least {smallest:.3g} Å in every direction"
+        )
+    # The atoms of one element alone are balls as wide as their shortest distance.
+    balls = np.bincount(kinds, minlength=len(table)) * table.diagonal() ** 3
+    crowding = float(balls.max() / (_DENSEST * box.prod()))
+    if crowding > 1:
+        raise ParameterError(
+            f"{len(kinds)} atoms do not fit into {box.prod():.3g} Å³ at their shortest distances, "
+            f"however they are packed: give a lower density, at most {1 / crowding:.2g} of this one"
         )
     positions = rng.random((len(kinds), 3)) * box
     # Neighbours in space that are neighbours in memory are found faster.
@@ -395,12 +431,13 @@ def _network_film(
     rng: np.random.Generator,
 ) -> "Atoms":
     """Return a film of an element bonded to itself, and of water if it has hydrogen."""
-    box = np.array([size_a[1], size_a[0], thickness_a], dtype=float)
+    box = _box(size_a, thickness_a)
     count = atom_counts(
         material.composition,
         density_g_per_cm3=material.density_g_per_cm3,
         volume_a3=float(box.prod()),
     )[network.element]
+    check_atoms(count)
     elements = [network.element]
     table = _distance_table(elements, material.shortest_a)
     kinds = np.zeros(count, dtype=int)

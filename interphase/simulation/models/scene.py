@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.checks import check_finite, check_positive
 from interphase.simulation.models.bodies import Body, assemble, crystallite_table
+from interphase.simulation.models.checks import FINITE, LENGTH, check_fields, check_seed
 from interphase.simulation.models.crystallites import (
     CrystalliteTruth,
     Orientation,
@@ -41,6 +43,14 @@ class Scene:
     bodies: tuple[Body, ...] = ()
     """What the atoms were made of, in order of priority; empty where atoms were given."""
 
+    def __post_init__(self) -> None:
+        check_fields(self, size_a=LENGTH, thickness_a=LENGTH)
+        lost = np.count_nonzero(~np.isfinite(self.atoms.positions).all(axis=1))
+        if lost:
+            raise ParameterError(
+                f"{lost} of {len(self.atoms)} atoms have no finite position: give each (x, y, z) Å"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Grain:
@@ -54,6 +64,9 @@ class Grain:
     """Centre (y, x, z) from the first pixel and the upper surface [Å]."""
     orientation: Orientation
     """How it lies."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, diameter_a=LENGTH, centre_a=FINITE)
 
 
 def scene_from_bodies(
@@ -78,7 +91,13 @@ def scene_from_bodies(
         Seed of the atoms.
     matrix
         The material that surrounds the crystallites, for the record.
+
+    Raises
+    ------
+    ParameterError
+        The seed is no integer >= 0, an extent is not positive, or there would be too many atoms.
     """
+    check_seed(seed)
     atoms = assemble(
         bodies, size_a=size_a, thickness_a=thickness_a, rng=np.random.default_rng(seed)
     )
@@ -119,8 +138,9 @@ def film_scene(
     Raises
     ------
     ParameterError
-        The matrix is unknown, or a crystallite does not fit.
+        The matrix is unknown, a crystallite does not fit, or the seed is no integer >= 0.
     """
+    check_seed(seed)
     film = fill_matrix(matrix, size_a, thickness_a, rng=np.random.default_rng(seed))
     atoms = embed(
         film,
@@ -181,8 +201,11 @@ def draw_centres(
     Raises
     ------
     ParameterError
-        A crystallite does not fit, or no places were found for all of them.
+        A crystallite does not fit, no places were found for all of them, or a length means
+        nothing.
     """
+    check_positive(size_a=size_a, thickness_a=thickness_a, diameters_a=diameters_a)
+    check_finite(gap_a=gap_a)
     box = np.array([*size_a, thickness_a], dtype=float)
     margin = 1.0
     widest = max(diameters_a, default=0.0) + 2 * margin

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.simulation.models.checks import FINITE, LENGTH, check_fields
 
 if TYPE_CHECKING:
     from interphase.phases import Phase
@@ -44,8 +45,7 @@ class Sphere:
     """Diameter [Å]."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.diameter_a < np.inf:
-            raise ParameterError(f"diameter_a is {self.diameter_a!r}: expected a length > 0 Å")
+        check_fields(self, centre_a=FINITE, diameter_a=LENGTH)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Return which points (x, y, z) [Å], shape (..., 3), lie within."""
@@ -77,8 +77,7 @@ class Ellipsoid:
     """Its axes as columns in (x, y, z), orthonormal, shape (3, 3)."""
 
     def __post_init__(self) -> None:
-        if not min(self.semi_axes_a) > 0:
-            raise ParameterError(f"semi_axes_a is {self.semi_axes_a!r}: expected lengths > 0 Å")
+        check_fields(self, centre_a=FINITE, semi_axes_a=LENGTH)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Return which points (x, y, z) [Å], shape (..., 3), lie within."""
@@ -159,6 +158,13 @@ class Box:
     """Lowest (x, y, z) [Å]."""
     high_a: Point
     """Highest (x, y, z) [Å]; itself outside, so that boxes side by side share nothing."""
+
+    def __post_init__(self) -> None:
+        if not np.less_equal(*self.bounds).all():
+            raise ParameterError(
+                f"a box from {self.low_a!r} to {self.high_a!r} Å holds nothing: give `low_a` below "
+                "`high_a` along each axis"
+            )
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Return which points (x, y, z) [Å], shape (..., 3), lie within."""

@@ -122,6 +122,8 @@ def test_numbers_that_mean_nothing_are_refused():
     for error in (0.001, 0.5, float("nan")):
         with pytest.raises(ParameterError, match=r"expected 0\.002 to 0\.2"):
             multislice_for(error, beam_energy_kev=300.0)
+    with pytest.raises(ParameterError, match="did you give eV"):
+        multislice_for(0.01, beam_energy_kev=300e3)
     with pytest.raises(ParameterError, match="sampling_a is 0"):
         Multislice(sampling_a=0)
     with pytest.raises(ParameterError, match=r"slice_thickness_a is -1\.0"):

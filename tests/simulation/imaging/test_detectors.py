@@ -13,6 +13,7 @@ from interphase.simulation import (
     record_counts,
     record_electrons,
 )
+from interphase.simulation.imaging.detectors import above_zero
 
 FLAT = np.ones((400, 400))
 SCINTILLATOR = Detector(
@@ -202,7 +203,12 @@ def test_the_seed_fixes_the_counts():
     [
         ({"dqe0": 0.0}, "share above 0, at most 1"),
         ({"dqe0": 1.2}, "share above 0, at most 1"),
-        ({"gain": 0.0}, "counts per electron > 0"),
+        ({"gain": 0.0}, r"gain is 0\.0: expected a finite number > 0"),
+        ({"gain": float("inf")}, "gain is inf"),
+        ({"coincidence_px": 1.5}, "coincidence_px is 1.5: expected a whole number"),
+        ({"frame_rate_hz": -1.0}, "frame_rate_hz is -1"),
+        ({"mtf": 0.5}, "mtf is 0.5: expected a function of frequency"),
+        ({"mtf": lambda f: np.where(f > 0.5, np.nan, 1.0)}, "give ntf >= mtf"),
         ({"read_noise": -1.0}, "read_noise is -1"),
         ({"saturation": 0.0}, "saturation is 0"),
         ({"dqe0": 0.9, "gain_spread": 0.5}, r"reaches 0\.800 if it sees every electron"),
@@ -229,6 +235,38 @@ def test_transfers_that_do_not_fall_are_refused(values):
 def test_impossible_exposures_are_refused(dose, pixel, match, rng):
     with pytest.raises(ParameterError, match=match):
         record_counts(FLAT, dose_e_per_a2=dose, pixel_size_a=pixel, rng=rng)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.nan, "of 4096 expected pixels 3 are NaN: give finite intensities >= 0"),
+        (np.inf, "3 are infinite"),
+        (-np.inf, "3 are infinite"),
+        (-20.0, "3 are negative"),
+    ],
+)
+@pytest.mark.parametrize("detector", [IDEAL_COUNTER, SCINTILLATOR])
+def test_images_that_cannot_be_are_refused(value, said, detector, rng):
+    image = np.ones((64, 64))
+    image[1, 3:6] = value
+    with pytest.raises(ParameterError, match=said):
+        record_counts(image, dose_e_per_a2=1, pixel_size_a=1, detector=detector, rng=rng)
+
+
+@pytest.mark.parametrize("time", [0.0, -1.0, np.nan])
+def test_exposures_take_time(time, rng):
+    with pytest.raises(ParameterError, match="exposure_time_s is"):
+        record_electrons(FLAT, exposure_time_s=time, rng=rng)
+
+
+def test_ringing_below_zero_keeps_the_electrons(rng):
+    image = np.ones((64, 64))
+    image[30, 30:33] = (-1.0, 3.0, -1.0)
+    counts = record_electrons(1e6 * image, rng=rng)
+    assert counts[30, 30] == counts[30, 32] == 0
+    assert counts.sum(dtype=float) == pytest.approx(1e6 * image.sum(), abs=5e3 * 64)
+    np.testing.assert_allclose(above_zero(image).sum(), image.sum(), rtol=1e-12)
 
 
 def test_ideal_counter_is_ideal():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interphase.errors import ParameterError
+from interphase.errors import ParameterError, PhaseError
 from interphase.phases import load_phase
 from interphase.simulation import (
     Body,
@@ -59,10 +59,26 @@ def test_movie_takes_a_path_of_its_own(rng):
     np.testing.assert_array_equal(places, [[10, 10], [10, 14], [12, 14]])
     with pytest.raises(ParameterError, match=r"expected \(2,\) .* or \(3, 2\)"):
         movie(image, drift_a=path[:2], **kwargs)
-    with pytest.raises(ParameterError, match="expected at least 1"):
-        movie(image, **(kwargs | {"frames": 0}))
+    for frames in (0, 2.5, True):
+        with pytest.raises(ParameterError, match="expected a whole number, at least 1"):
+            movie(image, **(kwargs | {"frames": frames}))
+    with pytest.raises(ParameterError, match="drift_a is"):
+        movie(image, drift_a=(np.nan, 0.0), **kwargs)
+    with pytest.raises(ParameterError, match="1024 are negative: give finite intensities >= 0"):
+        movie(-image, **kwargs)
     with pytest.raises(ParameterError, match="intensity has 2 frames and frames is 3"):
         movie(np.stack([image, image]), **kwargs)
+
+
+def test_a_sharp_pixel_drifts_without_making_electrons(rng):
+    image = np.ones((64, 64))
+    image[20, 30] = 20
+    frames = movie(
+        image, dose_e_per_a2=4e6, frames=4, pixel_size_a=1.0, drift_a=(0.5, 0.37), rng=rng
+    )
+    # It rings to -2; where that is cut off, 0.6 % more electrons would be counted.
+    expected = 1e6 * image.sum()
+    np.testing.assert_allclose(frames.sum(axis=(1, 2), dtype=float), expected, rtol=1e-4)
 
 
 def test_sum_of_frames_is_an_exposure_when_nothing_moves(rng):
@@ -135,7 +151,7 @@ def test_two_phases_fade_each_by_its_own_dose_and_third_not_at_all():
         replace(beams["A"], array=total),
         Optics(defocus_a=0.0),
         bragg=beams,
-        critical_dose_e_per_a2={"A": 20.0, "B": 60.0, "absent": 1.0},
+        critical_dose_e_per_a2={"A": 20.0, "B": 60.0, "Li2CO3": 1.0},
         accumulated_e_per_a2=doses,
     )
     spectrum = 2 * np.abs(np.fft.rfft(images.mean(axis=1), axis=-1)) / 64
@@ -288,8 +304,15 @@ def test_scene_and_doses_are_checked(specimen, beams):
     _, wave = specimen
     with pytest.raises(ParameterError, match="give the scene it was made from"):
         bragg_waves(wave, film_scene((40.0, 40.0), 20.0, seed=0))
-    with pytest.raises(ParameterError, match="expected doses > 0"):
+    with pytest.raises(ParameterError, match=r"critical_dose_e_per_a2\['Li2O'\] is 0\.0: expected"):
         faded(specimen, beams, {"Li2O": 0.0}, FRESH)
+    with pytest.raises(PhaseError, match="'Lif' is not a phase"):
+        faded(specimen, beams, {"Lif": 9.0}, FRESH)
+    with pytest.raises(ParameterError, match="accumulated_e_per_a2 is"):
+        faded(specimen, beams, {"Li2O": 9.0}, [0.0, np.inf])
+    smaller = replace(wave, array=wave.array[:100])
+    with pytest.raises(ParameterError, match="the Bragg wave of Li2O has shape"):
+        faded(specimen, {"Li2O": smaller}, {"Li2O": 9.0}, FRESH)
     for doses in ([0.0], [5.0, 1.0], [-1.0, 2.0]):
         with pytest.raises(ParameterError, match="at least two values that rise"):
             faded(specimen, beams, {"Li2O": 9.0}, doses)

@@ -216,8 +216,8 @@ def test_aperture_stops_what_lies_beyond(crystal_wave):
     ("values", "match"),
     [
         ({"defocus_a": np.nan}, "defocus_a is nan: expected a finite number"),
-        ({"focal_spread_a": -1.0}, "focal_spread_a is -1.0: expected at least 0"),
-        ({"coma_a": -1.0}, "coma_a is -1.0: expected at least 0"),
+        ({"focal_spread_a": -1.0}, "focal_spread_a is -1.0: expected a finite number >= 0"),
+        ({"coma_a": -1.0}, "coma_a is -1.0: expected a finite number >= 0"),
         ({"aperture_mrad": 0.0}, "expected a semi-angle above 0 mrad, or None"),
     ],
 )
@@ -287,6 +287,8 @@ def test_resampling_keeps_every_frequency_that_fits(rng):
     np.testing.assert_allclose(coarse, field(y / 45, x / 40), atol=1e-5)
     with pytest.raises(ParameterError, match="give at most as many"):
         resample(coarse, (46, 40))
+    with pytest.raises(ParameterError, match="shape is"):
+        resample(coarse, (0, 40))
 
 
 def test_window_lies_where_it_is_said_to(rng):
@@ -304,6 +306,34 @@ def test_window_lies_where_it_is_said_to(rng):
     )
     expected = field(2.3 + np.arange(20)[:, None] * 0.7, 17.1 + np.arange(30) * 1.1)
     np.testing.assert_allclose(window, expected, atol=1e-5)
+
+
+def test_images_are_the_same_on_any_number_of_threads(rng):
+    from threadpoolctl import threadpool_limits
+
+    image = rng.random((384, 400), dtype=np.float32)
+    windows = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            windows.append(resample(image, (320, 300)))
+    np.testing.assert_array_equal(*windows)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"pixel_size_a": 0.0}, "pixel_size_a is 0.0: expected a finite number > 0"),
+        ({"pixel_size_a": (0.5, np.nan)}, "expected finite numbers > 0"),
+        ({"size_a": (-6.0, 6.0)}, "size_a is"),
+        ({"origin_a": (np.inf, 0.0)}, "origin_a is"),
+        ({"shape": (2.5, 3)}, "shape is .* expected whole numbers, at least 1"),
+        ({"shape": (0, 3)}, "shape is"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(given, said):
+    window = {"size_a": (6.0, 6.0), "origin_a": (0.0, 0.0), "pixel_size_a": 0.5, "shape": (2, 3)}
+    with pytest.raises(ParameterError, match=said):
+        sample_window(np.ones((12, 12)), **(window | given))
 
 
 def test_frequencies_that_pixels_cannot_show_are_left_out():

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from interphase.errors import ParameterError
 from interphase.phases import load_phase
-from interphase.simulation.imaging.cost import Multislice
+from interphase.simulation.imaging.cost import Multislice, multislice_for
 from interphase.simulation.imaging.detectors import Detector, record_counts
 from interphase.simulation.imaging.probes import (
     AnnularDetector,
@@ -31,7 +31,7 @@ from interphase.simulation.imaging.scanning import (
 )
 from interphase.simulation.imaging.vibrations import Vibrations
 from interphase.simulation.models.crystallites import crystallite, zone_axis_orientation
-from interphase.simulation.models.scene import Scene
+from interphase.simulation.models.scene import Grain, Scene, film_scene
 
 PROBE = Probe(beam_energy_kev=300.0, semi_convergence_mrad=20.0)
 DARK = AnnularDetector(inner_mrad=30.0, outer_mrad=50.0)
@@ -232,6 +232,44 @@ def test_a_window_is_nearly_the_whole_scene(rng):
     assert np.abs(nearly - truly).sum() < 0.15 * np.abs(truly).sum()
 
 
+def test_default_settings_keep_the_stated_error():
+    """On a material, a matrix and a beam that the settings were not tuned on."""
+    phase = load_phase("Li2O")
+    grain = Grain(
+        phase=phase,
+        diameter_a=14.0,
+        centre_a=(9.0, 9.0, 10.0),
+        orientation=zone_axis_orientation(phase, (1, 1, 0), in_plane_deg=13.0),
+    )
+    scene = film_scene((18.0, 18.0), 20.0, [grain], seed=3, matrix="carbon")
+    probe = Probe(beam_energy_kev=200.0, semi_convergence_mrad=24.0)
+    scan = Scan(origin_a=(1.0, 1.0), step_a=5.4, shape=(3, 3))
+    bright = {
+        "bf": AnnularDetector(inner_mrad=0.0, outer_mrad=24.0),
+        "abf": annular_bright_field(probe),
+    }
+    dark = {"adf": AnnularDetector(inner_mrad=30.0, outer_mrad=60.0)}
+
+    def images(detectors, settings=None):
+        return scanned_images(
+            scene, probe, scan, detectors=detectors, settings=settings, window_a=WHOLE
+        )
+
+    truth = images(bright | dark, Multislice(sampling_a=0.055, slice_thickness_a=0.5))
+
+    def error(image, name):
+        return np.sqrt(np.mean((image - truth[name]) ** 2))
+
+    seen = images(bright) | images(dark)
+    for name in ("abf", "adf"):
+        assert error(seen[name], name) < 0.03 * truth[name].std()
+    assert seen["adf"].mean() == pytest.approx(truth["adf"].mean(), rel=0.01)
+    assert error(seen["bf"], "bf") < 0.015 * (1 - truth["bf"].mean())
+    # What is fine enough for the image of a plane wave is not fine enough here.
+    plane = images(bright, multislice_for(0.02, beam_energy_kev=200.0))
+    assert error(plane["abf"], "abf") > 0.06 * truth["abf"].std()
+
+
 def test_memory_parts_the_work_and_not_the_result(gas):
     scan = Scan(origin_a=(3.0, 5.0), step_a=0.7, shape=(5, 4))
     settings = Multislice(sampling_a=0.16)
@@ -326,8 +364,10 @@ def test_cost_follows_the_work(gas):
         16 * cost().time_s, rel=0.3
     )
     assert cost(window_a=None).time_s < 0.7 * cost().time_s
+    coarse, fine = (cost(settings=Multislice(sampling_a=s)) for s in (0.12, 0.06))
+    assert fine.memory_gb == pytest.approx(4 * coarse.memory_gb, rel=0.2)
     wide = {"df": AnnularDetector(inner_mrad=60.0, outer_mrad=100.0)}
-    assert cost(detectors=wide).memory_gb == pytest.approx(4 * cost().memory_gb, rel=0.2)
+    assert cost(detectors=wide).memory_gb > 2 * cost().memory_gb
 
 
 def test_a_scan_in_the_coordinates_of_the_image():

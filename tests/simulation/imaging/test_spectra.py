@@ -11,7 +11,7 @@ from scipy.stats import poisson
 
 from interphase.errors import ParameterError
 from interphase.phases import known_phases
-from interphase.simulation.imaging.detectors import Detector
+from interphase.simulation.imaging.detectors import Detector, Transfer
 from interphase.simulation.imaging.edges import (
     WINDOW_EV,
     cross_section,
@@ -552,6 +552,61 @@ def test_the_detector_spreads_along_the_energies_only() -> None:
     assert counts[1, 0, 101] > 0.1 * counts[1, 0, 100]
 
 
+def test_a_scintillator_shapes_signal_and_noise_along_the_energies() -> None:
+    """MTF for the signal, NTF for the noise, DQE between them, nothing across scan positions."""
+    camera = Detector(
+        dqe0=0.6,
+        mtf=Transfer(at_half_nyquist=0.45, at_nyquist=0.1),
+        ntf=Transfer(at_half_nyquist=0.7, at_nyquist=0.4),
+        gain=5.0,
+        gain_spread=0.5,
+        read_noise=20.0,
+    )
+    rows, columns, channels, electrons = 40, 50, 64, 400.0
+    wave = 1 + 0.5 * np.cos(2 * np.pi * 16 * np.arange(channels) / channels)
+    # Neighbours along x have different doses, which a transfer across them would even out.
+    share = np.broadcast_to(wave, (rows, columns, channels)).copy()
+    share[:, 1::2] *= 2
+    counts = record_spectra(
+        share, electrons_per_pixel=electrons, detector=camera, rng=np.random.default_rng(11)
+    )
+    detected_gain = camera.detected_share * camera.gain
+    for offset, dose in ((0, electrons), (1, 2 * electrons)):
+        part = counts[:, offset::2].reshape(-1, channels).astype(float)
+        spectra = np.fft.rfft(part) / channels
+        over_nyquist = 2 * np.fft.rfftfreq(channels)
+        noise = (
+            camera.detected_share
+            * camera.gain**2
+            * (1 + camera.gain_spread**2)
+            * camera.ntf(over_nyquist) ** 2
+            * dose
+            + camera.read_noise**2
+        )
+        # The wave's frequency is half of Nyquist's.
+        error = np.sqrt(noise / channels / len(part))
+        mean = spectra.mean(axis=0)
+        assert mean[0].real == pytest.approx(detected_gain * dose, abs=4 * error[0])
+        assert mean[16].real == pytest.approx(detected_gain * dose * 0.45 * 0.25, abs=4 * error[16])
+        power = channels * spectra.var(axis=0)
+        np.testing.assert_allclose(power / noise, 1, atol=4.5 * np.sqrt(2 / len(part)))
+        signal = detected_gain * camera.mtf(over_nyquist) * dose
+        dqe = signal**2 / (dose * power)
+        np.testing.assert_allclose(
+            dqe, camera.dqe(over_nyquist, electrons_per_pixel=dose), rtol=4.5 * np.sqrt(2 / 1000)
+        )
+    deviation = counts - counts.mean(axis=0)
+    # Rows are compared with a mean that they are part of.
+    for near, far, expected in (
+        (deviation[1:], deviation[:-1], -1 / (rows - 1)),
+        (deviation[:, 1:], deviation[:, :-1], 0),
+    ):
+        correlation = (near * far).mean() / deviation.var()
+        assert correlation == pytest.approx(expected, abs=4 * np.sqrt(4 / near.size))
+    along = (deviation[..., 1:] * deviation[..., :-1]).mean() / deviation.var()
+    assert along > 0.1
+
+
 # --- the signal -------------------------------------------------------------------------------
 
 
@@ -646,6 +701,13 @@ def test_misuse_is_refused_with_what_to_do() -> None:
         probe_maps({"Li": np.ones((3, 4))}, pixel_size_a=1.0, binning=2)
     with pytest.raises(ParameterError, match=r"electrons_per_pixel is -1"):
         record_spectra(np.ones((1, 1, 4)), electrons_per_pixel=-1, rng=np.random.default_rng())
+    with pytest.raises(ParameterError, match=r"coincidence_px is 3: a spectrum does not say"):
+        record_spectra(
+            np.ones((1, 1, 4)),
+            electrons_per_pixel=1,
+            detector=Detector(coincidence_px=3, frame_rate_hz=400.0),
+            rng=np.random.default_rng(),
+        )
     with pytest.raises(ParameterError, match=r"'La_M' is not an edge of the hydrogenic model"):
         cross_section("La_M", beam_energy_kev=300, collection_semi_angle_mrad=10)
     heavy = replace(loss_material("Li2O"), identifier="Li2O", atoms_per_a3={"Li": 10.0})

@@ -173,6 +173,8 @@ def test_spacings_beyond_the_band_are_refused(film):
     [
         ({"beam_energy_kev": -1.0}, r"beam_energy_kev is -1\.0: expected"),
         ({"beam_energy_kev": float("nan")}, "beam_energy_kev is nan"),
+        ({"beam_energy_kev": 300e3}, "did you give eV"),
+        ({"memory_limit_gb": float("nan")}, "memory_limit_gb is nan: expected GB"),
         ({"beam_tilt_mrad": (0.0, 150.0)}, r"up to 100 mrad; turn the specimen"),
         ({"beam_tilt_mrad": (float("nan"), 0.0)}, "beam_tilt_mrad is"),
         ({"device": "tpu"}, "device is 'tpu': give 'cpu' or 'gpu'"),
@@ -187,6 +189,34 @@ def test_spacings_beyond_the_band_are_refused(film):
 def test_numbers_that_mean_nothing_are_refused(film, given, words):
     with pytest.raises(ParameterError, match=words):
         exit_wave(scene_of(film), **({"beam_energy_kev": 300.0, "settings": COARSE} | given))
+
+
+def test_atoms_that_are_nowhere_are_refused(film):
+    film.positions[[3, 7], 1] = np.nan, np.inf
+    with pytest.raises(ParameterError, match=r"2 of 300 atoms .* correct atom 3"):
+        exit_wave(scene_of(film), beam_energy_kev=300.0, settings=COARSE)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"array": np.ones((4, 4))}, r"array is float64 of shape \(4, 4\): expected complex"),
+        ({"array": np.ones(4, dtype=complex)}, r"of shape \(4,\)"),
+        ({"pixel_size_a": (0.2, 0.0)}, "expected finite numbers > 0"),
+        ({"pixel_size_a": 0.2}, "expected two"),
+        ({"beam_energy_kev": 2e5}, "did you give eV"),
+    ],
+)
+def test_waves_that_cannot_be_are_refused(given, said):
+    wave = {"array": np.ones((4, 4), complex), "pixel_size_a": (0.2, 0.2), "beam_energy_kev": 300.0}
+    with pytest.raises(ParameterError, match=said):
+        ExitWave(**(wave | given))
+
+
+def test_a_way_that_is_no_number_is_refused():
+    wave = ExitWave(array=np.ones((4, 4), complex), pixel_size_a=(0.2, 0.2), beam_energy_kev=300.0)
+    with pytest.raises(ParameterError, match="distance_a is nan"):
+        propagated(wave, float("nan"))
 
 
 def test_a_gpu_without_cupy_is_refused(film, monkeypatch):

@@ -160,7 +160,7 @@ def test_a_point_belongs_to_the_first_body_that_holds_it(rng):
 def test_shapes_that_cannot_be_are_refused():
     with pytest.raises(ParameterError, match="expected a length > 0"):
         Sphere(centre_a=ORIGIN, diameter_a=0.0)
-    with pytest.raises(ParameterError, match="expected lengths > 0"):
+    with pytest.raises(ParameterError, match="expected a length > 0"):
         Ellipsoid(centre_a=ORIGIN, semi_axes_a=(1.0, -1.0, 1.0), matrix=np.eye(3))
     with pytest.raises(ParameterError, match="an energy > 0"):
         wulff_of_lif({(1, 0, 0): -1.0})
