@@ -13,6 +13,7 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,16 @@ def test_the_example_of_the_readme_finds_what_the_readme_says(
     assert told.findall(printed.getvalue()) == told.findall(block("example output"))
     dose, _, _ = block("example output").partition(": ")
     assert printed.getvalue().startswith(f"{dose}: ")
+
+
+def test_the_simulation_of_the_readme_gives_counts_and_truth_of_one_shape() -> None:
+    names: dict[str, Any] = {}
+    exec(block("simulation"), names)
+    counts, truth, seen = names["counts"], names["truth"], names["seen"]
+    assert counts.shape == truth.depth_a.shape
+    assert truth.structure == "layered"
+    expected = 100 * seen.pixel_size_a**2 * seen.detector.dqe0 * names["image"].mean()
+    assert counts.mean() == pytest.approx(float(expected), rel=0.01)
 
 
 def test_the_verbs_of_the_readme_are_those_of_the_command_line() -> None:

@@ -71,13 +71,7 @@ def measure(case: Case) -> dict[str, Any]:
     k = shown_planes(truth, beam_energy_kev=energy, d_min_a=1.3, relative_min=0.3).k_per_a
     shape = (round(side / pixel),) * 2
     known = candidates(asked["candidates"])
-    camera = Detector(
-        dqe0=microscope["dqe0"],
-        mtf=Transfer(
-            at_half_nyquist=microscope["mtf_at_half_nyquist"],
-            at_nyquist=microscope["mtf_at_nyquist"],
-        ),
-    )
+    camera = Detector(dqe0=microscope["dqe0"], mtf=Transfer(**microscope["mtf"]))
     of_crystal = replace(wave, array=wave.array - film_wave.array)
     rows = []
     for aberration in microscope["spherical_aberrations_mm"]:

@@ -95,13 +95,7 @@ def measure(case: Case) -> dict[str, Any]:
     ]
     planes = [shown_planes(row, beam_energy_kev=energy).k_per_a for row in inside]
     known = candidates(asked["candidates"])
-    camera = Detector(
-        dqe0=microscope["dqe0"],
-        mtf=Transfer(
-            at_half_nyquist=microscope["mtf_at_half_nyquist"],
-            at_nyquist=microscope["mtf_at_nyquist"],
-        ),
-    )
+    camera = Detector(dqe0=microscope["dqe0"], mtf=Transfer(**microscope["mtf"]))
     # Turned about the beam by chance, they show which matches are accidents.
     turned = [turn(row, float(rng.uniform(20, 160))) for row in inside]
     found, chance = [], []

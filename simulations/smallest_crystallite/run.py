@@ -82,13 +82,7 @@ def measure(case: Case) -> dict[str, Any]:
     settings = multislice_for(microscope["image_error"], beam_energy_kev=energy)
     wave = exit_wave(scene, beam_energy_kev=energy, settings=settings)
     image = resample(image_from_exit_wave(wave, optics), (pixels, pixels))
-    camera = Detector(
-        dqe0=microscope["dqe0"],
-        mtf=Transfer(
-            at_half_nyquist=microscope["mtf_at_half_nyquist"],
-            at_nyquist=microscope["mtf_at_nyquist"],
-        ),
-    )
+    camera = Detector(dqe0=microscope["dqe0"], mtf=Transfer(**microscope["mtf"]))
     known = candidates(asked["candidates"])
     found, named, spare = [], [], []
     for dose in asked["doses_e_per_a2"]:

@@ -90,13 +90,7 @@ def measure(case: Case) -> dict[str, Any]:
         image,
         dose_e_per_a2=microscope["dose_e_per_a2"],
         pixel_size_a=pixel,
-        detector=Detector(
-            dqe0=microscope["dqe0"],
-            mtf=Transfer(
-                at_half_nyquist=microscope["mtf_at_half_nyquist"],
-                at_nyquist=microscope["mtf_at_nyquist"],
-            ),
-        ),
+        detector=Detector(dqe0=microscope["dqe0"], mtf=Transfer(**microscope["mtf"])),
         rng=rng,
     )
     found = identify_image(counts, pixel_size_a=pixel, candidates=candidates(asked["candidates"]))
