@@ -45,12 +45,9 @@ MATERIALS = {
     "LiF": "#56B4E9",
     "Li2CO3": "#009E73",
     "LiOH": "#CC79A7",
-    "Li3N-alpha": "#D55E00",
-    "Li3PO4-beta": "#F0E442",
     "LEDC": "#3B3355",
     "LiPxOyFz": "#34405E",
     "polymer": "#3A4A3F",
-    "LiPON": "#4A3B3B",
     "electrolyte": "#1F2E3A",
 }
 """Colours of what was put in: crystals bright, glasses dark."""
@@ -196,7 +193,7 @@ def draw_interphases(path: Path) -> None:
         figure.text(0.008 + 0.249 * column, 0.945, title, color=TEXT, fontsize=13)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110, facecolor=BACKGROUND)
-    Image.open(drawn).convert("RGB").quantize(colors=128, method=Image.Quantize.MEDIANCUT).save(
+    Image.open(drawn).convert("RGB").quantize(colors=255, method=Image.Quantize.MEDIANCUT).save(
         path, optimize=True
     )
 

@@ -3,8 +3,9 @@
     interphase simulate interphase_reference
     python tools/pick_reference_images.py
 
-takes the smallest test member of each class whose foil is thin enough to show something, exposes it
-at 300 e/Å² and writes it, with its truth, into ``simulations/interphase_reference/images``.
+takes of each class the smallest test member on lithium, from a liquid electrolyte and fine enough in
+foil and pixels to show something, exposes it at 300 e/Å² and writes it, with its truth, into
+``simulations/interphase_reference/images``.
 """
 
 from pathlib import Path
@@ -23,6 +24,7 @@ from interphase.simulation import (
 STUDY = Path(__file__).resolve().parents[1] / "simulations" / "interphase_reference"
 DOSE_E_PER_A2 = 300.0
 THICKEST_FOIL_A = 200.0
+LARGEST_PIXEL_A = 0.55
 
 
 def picked() -> dict[str, Reference]:
@@ -30,7 +32,10 @@ def picked() -> dict[str, Reference]:
     best: dict[str, Reference] = {}
     for member in load_references(STUDY, half="test"):
         name = member.recipe.structure.value
-        if member.recipe.foil_thickness_a > THICKEST_FOIL_A or member.recipe.electrode != "Li":
+        fine = member.conditions.pixel_size_a <= LARGEST_PIXEL_A
+        thin = member.recipe.foil_thickness_a <= THICKEST_FOIL_A
+        liquid = member.recipe.outside in ("vacuum", "electrolyte")
+        if not (fine and thin and liquid and member.recipe.electrode == "Li"):
             continue
         if name not in best or member.image.size < best[name].image.size:
             best[name] = member
