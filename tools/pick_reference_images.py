@@ -3,8 +3,8 @@
     interphase simulate interphase_reference
     python tools/pick_reference_images.py
 
-takes of each class the smallest test member on lithium, from a liquid electrolyte and fine enough in
-foil and pixels to show something, exposes it at 300 e/Å² and writes it, with its truth, into
+takes of each class the smallest test member on lithium, from a liquid electrolyte and fine enough
+in foil and pixels to show something, exposes it at 300 e/Å² and writes it, with its truth, into
 ``simulations/interphase_reference/images``.
 """
 
