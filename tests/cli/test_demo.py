@@ -62,7 +62,8 @@ def test_the_demo_shows_what_was_found_beside_what_was_put_in(
     spoken = json.loads(line)
     assert spoken["put_in"] == ["LiF"]
     assert (spoken["structure"], spoken["electrode"]) == ("mosaic", "Li")
-    assert set(spoken["found"]) <= {"LiF", "LiH", "Li", "unknown"}
+    # Rock salt either way, which no diffraction tells apart.
+    assert max(spoken["found"], key=spoken["found"].__getitem__) in {"LiF", "LiH"}
 
 
 def test_the_demo_does_not_write_into_a_folder_of_data(tmp_path: Path) -> None:

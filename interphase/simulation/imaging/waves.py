@@ -122,12 +122,6 @@ def exit_wave(
     times that with abTEM's projections.
     """
     checked_energy(beam_energy_kev)
-    lost = ~np.isfinite(scene.atoms.positions).all(axis=1)
-    if lost.any():
-        raise ParameterError(
-            f"{lost.sum()} of {len(lost)} atoms of the scene are nowhere, their positions are no "
-            f"finite numbers: correct atom {lost.argmax()}, {scene.atoms.positions[lost][0]}"
-        )
     if not np.all(np.abs(beam_tilt_mrad) <= _LARGEST_TILT_MRAD):
         raise ParameterError(
             f"beam_tilt_mrad is {beam_tilt_mrad!r}: expected tilts (y, x) up to "
