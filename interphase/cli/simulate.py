@@ -76,7 +76,7 @@ def simulate(
 
 
 def _compared(result: "StudyResult", table: str) -> str:
-    from interphase.simulation.studies import expected_name
+    from interphase.simulation.study_tables import expected_name
 
     if table not in result.differences:
         return ""

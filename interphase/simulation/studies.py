@@ -40,10 +40,7 @@ the case writes them, so results never pass through the run. The package is know
 who changes it between two versions removes the results that may have changed with it.
 """
 
-import ast
-import csv
 import hashlib
-import io
 import json
 import re
 import sys
@@ -53,7 +50,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,6 +61,8 @@ from interphase.errors import ConfigurationError, FileReadError, InterphaseError
 from interphase.files import digest, locked, write_json, write_text, write_whole
 from interphase.parallel import for_each
 from interphase.parallel.calls import one_line
+from interphase.simulation.study_code import code_behind
+from interphase.simulation.study_tables import as_csv, different_cells, expected_name
 
 STUDIES = Path("simulations")
 """Where studies are looked for by name."""
@@ -443,7 +441,7 @@ class _Program:
             yield
         except FileReadError:  # of a result, and not its fault
             raise
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit) as error:  # people write run.py: it may raise anything
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == str(self.path)]
             where = f" in line {lines[-1]}" if lines else ""
@@ -503,7 +501,7 @@ class _Program:
                     raise self._refuse(
                         "tables", dict(row), f"the columns {columns} in each row of {name}"
                     )
-        return {name: _csv(rows) for name, rows in made.items()}
+        return {name: as_csv(rows) for name, rows in made.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -630,67 +628,6 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not one of them")
 
 
-def code_behind(source: bytes, name: str) -> str:
-    r"""Return the code of a module that one of its functions can reach, without its comments.
-
-    Parameters
-    ----------
-    source
-        The module.
-    name
-        The function.
-
-    >>> source = b"a = 1\nb = 2  # seconds\ndef f(): return b\ndef g(): return a"
-    >>> print(code_behind(source, "f"))
-    b = 2
-    def f():
-        return b
-    """
-    statements = ast.parse(source).body
-    reached: set[int] = set()
-    names = {name, "*"}  # what a star brings may be any name
-    # What one statement names, another defines, until nothing new is named.
-    while True:
-        new = {
-            number
-            for number, statement in enumerate(statements)
-            if number not in reached and (names & _defined(statement))
-        }
-        if not new:
-            return "\n".join(ast.unparse(statements[number]) for number in sorted(reached))
-        reached |= new
-        names = names.union(*(_named(statements[number]) for number in new))
-
-
-_DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-def _defined(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement of a module defines or may change."""
-    if isinstance(statement, _DEFINITIONS):
-        return {statement.name}
-    names = _named(statement)
-    # An import names one or many; in a block there may be definitions of every kind.
-    for node in ast.walk(statement):
-        if isinstance(node, ast.alias):
-            names.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, _DEFINITIONS | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
-            names.add(node.name or "")
-    return names
-
-
-def _named(statement: ast.stmt) -> set[str]:
-    return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _differences(study: Study, tables: Mapping[str, Path]) -> dict[str, int]:
     """Return how many cells differ, for each table of which the study's folder has another."""
     tolerance = study.settings.get("tolerance", 0.0)
@@ -699,45 +636,3 @@ def _differences(study: Study, tables: Mapping[str, Path]) -> dict[str, int]:
         for name, path in tables.items()
         if (expected := study.folder / expected_name(name)).is_file()
     }
-
-
-def expected_name(table: str) -> str:
-    """Return the name of the file beside run.py that says what a table should be.
-
-    >>> expected_name("summary"), expected_name("films")
-    ('expected.csv', 'expected_films.csv')
-    """
-    return "expected.csv" if table == "summary" else f"expected_{table}.csv"
-
-
-def different_cells(found: str, expected: str, tolerance: float = 0.0) -> int:
-    r"""Return how many cells of two tables differ.
-
-    Parameters
-    ----------
-    found
-        The table, as CSV.
-    expected
-        The table as it should be, as CSV; rows are compared in their order.
-    tolerance
-        How far a number may be off, as a fraction of the larger of the expected one and 1.
-
-    >>> different_cells("a,b\n1.0,LiF\n", "a,b\n1,LiF\n2,Li\n")
-    2
-    """
-    ours, theirs = (list(csv.DictReader(io.StringIO(text))) for text in (found, expected))
-    return sum(
-        not _same(one.get(column), other.get(column), tolerance)
-        for one, other in zip_longest(ours, theirs, fillvalue=dict[str, str]())
-        for column in one.keys() | other.keys()
-    )
-
-
-def _same(found: str | None, expected: str | None, tolerance: float) -> bool:
-    if found is None or expected is None:
-        return found is expected
-    try:
-        number = float(expected)
-        return found == expected or abs(float(found) - number) <= tolerance * max(1, abs(number))
-    except ValueError:
-        return found == expected

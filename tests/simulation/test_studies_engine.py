@@ -27,7 +27,8 @@ from interphase.simulation import (
     run_study,
     spawn_seed,
 )
-from interphase.simulation.studies import code_behind, different_cells
+from interphase.simulation.study_code import code_behind
+from interphase.simulation.study_tables import different_cells
 
 STUDY = """\
 question = "Of which size is the product?"
