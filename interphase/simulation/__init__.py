@@ -96,9 +96,11 @@ __getattr__, __dir__, __all__ = _lazy.attach(
         "models.interphases": ["InterphaseModel", "build_interphase"],
         "models.truth": ["DepthProfile", "InterphaseTruth", "interphase_truth"],
         "models.matrices": ["MATRICES", "Matrix", "amorphous_film", "atom_counts", "fill_matrix"],
+        "observer": ["FringePowers", "fringe_powers", "half_dose", "observed_share"],
         "reference": [
             "Field",
             "FieldPlan",
+            "GrainPlan",
             "make_field",
             "plan_fields",
         ],
@@ -130,6 +132,12 @@ __getattr__, __dir__, __all__ = _lazy.attach(
             "run_study",
             "spawn_seed",
         ],
-        "visibility": ["ShownPlanes", "match_places", "shown_planes"],
+        "visibility": [
+            "ShownPlanes",
+            "fringe_transfer",
+            "match_places",
+            "shown_planes",
+            "transferred_planes",
+        ],
     },
 )

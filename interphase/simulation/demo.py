@@ -299,6 +299,7 @@ def write_demo_session(
         "electrolyte": "1 M LiPF6 in EC:DEC",
         "electrode": "Li",
         "temperature_k": 298.0,  # that of the cells the atoms were built with
+        "prior_dose_e_per_a2": 0.0,  # no place is exposed twice
         "spherical_aberration_mm": _SPHERICAL_ABERRATION_MM,
         "phases": "lithium-sei",
     }

@@ -1,12 +1,15 @@
 """Which lattice planes of a crystallite an image can show, and which places show them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from interphase.simulation.models.crystallites import CrystalliteTruth
+
+if TYPE_CHECKING:
+    from interphase.simulation.imaging.optics import Optics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,6 +22,8 @@ class ShownPlanes:
     """Spatial frequency (ky, kx) of their fringes [1/Å], shape (R, 2)."""
     excitation: np.ndarray
     """Kinematic intensity over that in the exact Bragg condition, shape (R,)."""
+    mate_excitation: np.ndarray
+    """The same of the weaker one of each Friedel pair, shape (R,)."""
     relative: np.ndarray
     """Kinematic intensity over that of the phase's strongest planes, `excitation` included,
     shape (R,)."""
@@ -92,8 +97,8 @@ def shown_planes(
     # Both of each pair are in the table: the better one makes the fringe.
     mate = {tuple(hkl): i for i, hkl in enumerate(found.hkl.tolist())}
     mates = np.array([mate[tuple(-hkl)] for hkl in found.hkl])
-    excitation = _excitation(2 * np.pi * error * truth.diameter_a)
-    excitation = np.maximum(excitation, excitation[mates])
+    each = _excitation(2 * np.pi * error * truth.diameter_a)
+    excitation = np.maximum(each, each[mates])
     relative = found.relative * excitation
     first = np.arange(len(mates)) < mates
     kept = first & (relative >= relative_min)
@@ -101,8 +106,118 @@ def shown_planes(
         hkl=found.hkl[kept],
         k_per_a=g[kept][:, 1::-1],
         excitation=excitation[kept],
+        mate_excitation=np.minimum(each, each[mates])[kept],
         relative=relative[kept],
     )
+
+
+def fringe_transfer(
+    planes: ShownPlanes, optics: "Optics", *, beam_energy_kev: float, diameter_a: float
+) -> np.ndarray:
+    r"""Return how much of the strongest possible contrast an image gives the fringes of planes.
+
+    Parameters
+    ----------
+    planes
+        Lattice planes of a crystallite.
+    optics
+        The microscope, round aberrations only; its defocus from the crystallite's middle.
+    beam_energy_kev
+        Beam energy [keV].
+    diameter_a
+        Diameter of the crystallite, a sphere [Å].
+
+    Returns
+    -------
+    ndarray of shape (R,)
+        0 to 1, root mean square over the fringes.
+
+    Notes
+    -----
+    Beams g and -g, excited by :math:`a^2 \ge b^2`, make fringes that the lens moves by d in
+    opposite directions (`interphase.electron.delocalisation`). Together their power is
+
+    .. math:: \frac{E^2}{4 a^2} \left[a^2 + b^2 - 2 a b\,\gamma(2 d) \cos 2\chi\right]
+
+    with both envelopes in E and :math:`\gamma` for how much of a projected sphere still lies upon
+    its displaced image. Evenly excited and not displaced they give :math:`E |\sin\chi|`, the
+    transfer of contrast; a single beam, or images that no longer overlap, know no zeros.
+    """
+    from interphase.electron import (
+        aberration_phase,
+        delocalisation,
+        spatial_envelope,
+        temporal_envelope,
+    )
+
+    k = np.linalg.norm(planes.k_per_a, axis=1)
+    lens = {
+        "beam_energy_kev": beam_energy_kev,
+        "defocus_a": optics.defocus_a,
+        "spherical_aberration_mm": optics.spherical_aberration_mm,
+    }
+    envelope = temporal_envelope(
+        k, beam_energy_kev=beam_energy_kev, focal_spread_a=optics.focal_spread_a
+    ) * spatial_envelope(k, **lens, semi_convergence_angle_mrad=optics.semi_convergence_mrad)
+    ratio = np.sqrt(planes.mate_excitation / np.maximum(planes.excitation, 1e-30))
+    together = _sphere_overlap(2 * delocalisation(k, **lens) / diameter_a) * np.cos(
+        2 * aberration_phase(k, **lens)
+    )
+    return np.asarray(envelope / 2 * np.sqrt(1 + ratio**2 - 2 * ratio * together))
+
+
+def _sphere_overlap(shift: np.ndarray) -> np.ndarray:
+    """Return the overlap of a projected sphere with itself shifted, over its diameter.
+
+    The projection of 1 - 3r/2 + r³/2, the overlap of two spheres r apart.
+    """
+    height = (np.arange(200) + 0.5) / 200
+    apart = np.minimum(np.hypot(np.asarray(shift)[..., None], height), 1.0)
+    return np.asarray((1 - 1.5 * apart + 0.5 * apart**3).mean(axis=-1) / 0.375)
+
+
+def transferred_planes(
+    truth: CrystalliteTruth,
+    *,
+    beam_energy_kev: float,
+    optics: "Optics",
+    thickness_a: float,
+    pixel_size_a: float,
+    d_min_a: float = 1.2,
+    relative_min: float = 0.1,
+    transfer_min: float = 0.3,
+) -> ShownPlanes:
+    """Return the lattice planes whose fringes an image shows, as the microscope stands.
+
+    Parameters
+    ----------
+    truth
+        The crystallite.
+    beam_energy_kev
+        Beam energy [keV].
+    optics
+        The microscope; its defocus from the lower surface of the film, as an exit wave has it.
+    thickness_a
+        Thickness of the film [Å].
+    pixel_size_a
+        Size of a pixel [Å]; what it cannot show does not count.
+    d_min_a, relative_min
+        Shortest spacing [Å] and weakest planes, see `shown_planes`.
+    transfer_min
+        Least `fringe_transfer` that counts.
+    """
+    planes = shown_planes(
+        truth,
+        beam_energy_kev=beam_energy_kev,
+        d_min_a=max(d_min_a, 2 * pixel_size_a),
+        relative_min=relative_min,
+    )
+    at_middle = replace(optics, defocus_a=optics.defocus_a - (thickness_a - truth.centre_a[2]))
+    transfer = fringe_transfer(
+        planes, at_middle, beam_energy_kev=beam_energy_kev, diameter_a=truth.diameter_a
+    )
+    kept = transfer >= transfer_min
+    return ShownPlanes(**{name: getattr(planes, name)[kept] for name in ShownPlanes.__slots__})
 
 
 def _excitation(x: np.ndarray) -> np.ndarray:
@@ -147,14 +262,14 @@ def match_places(
     places: Sequence[PlaceLike],
     *,
     beam_energy_kev: float,
-    margin_a: float = 15.0,
+    margin_a: float | Sequence[float] = 15.0,
     scale: float = 1.0,
 ) -> tuple[list[int | None], list[int]]:
     """Return which place of an image shows each crystallite, if any.
 
     A place shows a crystallite if its centre lies upon it, or at most `margin_a` beside it, and
-    the place's strongest spot is one of the crystallite's fringes. Of several, the nearest
-    crystallite that no place before shows is taken.
+    the crystallite's fringes hold as much of the power of the place's spots as its strongest spot
+    has. Of several that no place before shows, the one is taken whose fringes hold most.
 
     Parameters
     ----------
@@ -165,7 +280,8 @@ def match_places(
     beam_energy_kev
         Beam energy [keV].
     margin_a
-        Fringes are displaced by defocus and windows are coarse [Å].
+        Fringes are displaced by defocus and windows are coarse [Å]; one for all crystallites, or
+        one for each.
     scale
         What lengths were multiplied by before the image was analysed.
 
@@ -184,28 +300,29 @@ def match_places(
         shown_planes(truth, beam_energy_kev=beam_energy_kev, relative_min=0.01).k_per_a
         for truth in truths
     ]
+    margins = np.broadcast_to(margin_a, len(truths))
     shown: list[int | None] = [None] * len(truths)
     spare = []
     for index, place in enumerate(places):
         centre = np.asarray(place.centre_a) / scale
-        spot = place.spots.k_per_a[np.argmax(place.spots.strength)] * scale
-        away = [float(np.linalg.norm(centre - truth.centre_a[:2])) for truth in truths]
-        near = [
-            row
-            for row, truth in enumerate(truths)
-            if shown[row] is None
-            and away[row] <= truth.diameter_a / 2 + margin_a
-            and _is_fringe(spot, planes[row], truth.diameter_a)
-        ]
-        if near:
-            shown[min(near, key=away.__getitem__)] = index
+        spots, strength = place.spots.k_per_a * scale, place.spots.strength
+        held = {}
+        for row, truth in enumerate(truths):
+            away = float(np.linalg.norm(centre - truth.centre_a[:2]))
+            if shown[row] is None and away <= truth.diameter_a / 2 + margins[row]:
+                mine = _are_fringes(spots, planes[row], truth.diameter_a)
+                if mine.any() and (power := float(strength[mine].sum())) >= strength.max():
+                    held[row] = (power, -away)
+        if held:
+            shown[max(held, key=held.__getitem__)] = index
         else:
             spare.append(index)
     return shown, spare
 
 
-def _is_fringe(spot: np.ndarray, k_per_a: np.ndarray, diameter_a: float) -> bool:
-    if not len(k_per_a):
-        return False
-    off = np.linalg.norm(np.concatenate([k_per_a - spot, k_per_a + spot]), axis=1)
-    return bool(off.min() <= 0.5 / diameter_a + 0.02 * float(np.linalg.norm(spot)))
+def _are_fringes(spots: np.ndarray, k_per_a: np.ndarray, diameter_a: float) -> np.ndarray:
+    """Return which spots lie where a crystallite's fringes do, shape (S,)."""
+    both = np.concatenate([k_per_a, -k_per_a])
+    off = np.linalg.norm(spots[:, None] - both, axis=2)
+    near = 0.5 / diameter_a + 0.02 * np.linalg.norm(spots, axis=1)
+    return np.asarray(off.min(axis=1, initial=np.inf) <= near)

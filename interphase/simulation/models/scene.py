@@ -119,6 +119,7 @@ def film_scene(
     *,
     seed: int,
     matrix: str = "LEDC",
+    film: "Atoms | None" = None,
 ) -> Scene:
     """Return an amorphous film with crystallites in it.
 
@@ -134,6 +135,8 @@ def film_scene(
         Seed of the film.
     matrix
         Key of `MATRICES`.
+    film
+        Atoms of the matrix in a box of this size, in place of new ones.
 
     Raises
     ------
@@ -141,7 +144,8 @@ def film_scene(
         The matrix is unknown, a crystallite does not fit, or the seed is no integer >= 0.
     """
     check_seed(seed)
-    film = fill_matrix(matrix, size_a, thickness_a, rng=np.random.default_rng(seed))
+    if film is None:
+        film = fill_matrix(matrix, size_a, thickness_a, rng=np.random.default_rng(seed))
     atoms = embed(
         film,
         [crystallite(g.phase, g.diameter_a, orientation=g.orientation) for g in grains],
@@ -176,9 +180,10 @@ def draw_centres(
     diameters_a: Sequence[float],
     *,
     gap_a: float,
+    in_projection: bool = True,
     rng: np.random.Generator,
 ) -> list[tuple[float, float, float]]:
-    """Return random centres at which crystallites fit and stay apart in projection.
+    """Return random centres at which crystallites fit and stay apart.
 
     Parameters
     ----------
@@ -189,7 +194,9 @@ def draw_centres(
     diameters_a
         Diameters of the crystallites [Å].
     gap_a
-        Shortest projected distance between their edges [Å].
+        Shortest distance between their edges [Å].
+    in_projection
+        Whether that is the distance along the beam's view; otherwise they may cover each other.
     rng
         Source of randomness.
 
@@ -207,6 +214,7 @@ def draw_centres(
     check_positive(size_a=size_a, thickness_a=thickness_a, diameters_a=diameters_a)
     check_finite(gap_a=gap_a)
     box = np.array([*size_a, thickness_a], dtype=float)
+    axes = 2 if in_projection else 3
     margin = 1.0
     widest = max(diameters_a, default=0.0) + 2 * margin
     if widest > box.min():
@@ -220,7 +228,7 @@ def draw_centres(
             reach = diameter / 2 + margin
             centre = rng.uniform(reach, box - reach)
             apart = all(
-                np.hypot(*(centre - other)[:2]) >= (diameter + diameters_a[i]) / 2 + gap_a
+                np.linalg.norm((centre - other)[:axes]) >= (diameter + diameters_a[i]) / 2 + gap_a
                 for i, other in enumerate(centres)
             )
             if not apart:

@@ -147,6 +147,19 @@ def test_crystallites_that_do_not_fit_are_refused(small_film, rng):
         embed(small_film, [grain], [])
 
 
+def test_drawn_centres_may_cover_each_other_without_touching(rng):
+    many = [
+        np.array(
+            draw_centres((80.0, 80.0), 120.0, [40.0, 40.0], gap_a=3.0, in_projection=False, rng=rng)
+        )
+        for _ in range(200)
+    ]
+    apart = np.array([np.linalg.norm(one - two) for one, two in many])
+    across = np.array([np.linalg.norm((one - two)[:2]) for one, two in many])
+    assert apart.min() >= 43
+    assert (across < 40).mean() > 0.5
+
+
 def test_drawn_centres_keep_their_distance(rng):
     diameters = [30.0, 40.0, 20.0]
     centres = np.array(draw_centres((150.0, 120.0), 45.0, diameters, gap_a=10.0, rng=rng))
