@@ -16,6 +16,17 @@ from interphase.phases.ambiguity import (
     coincident_spacings,
 )
 from interphase.phases.cif import phase_from_cif
+from interphase.phases.damage import (
+    DamageFact,
+    DoseLevel,
+    DoseVerdict,
+    beam_origins,
+    damage_facts,
+    dose_at_energy,
+    dose_range,
+    dose_verdict,
+)
+from interphase.phases.electrolytes import ElectrolytePrior, electrolyte_prior
 from interphase.phases.kinematics import (
     Contrast,
     Families,
@@ -34,13 +45,23 @@ __all__ = [
     "CoincidentSpacing",
     "Contraction",
     "Contrast",
+    "DamageFact",
+    "DoseLevel",
+    "DoseVerdict",
+    "ElectrolytePrior",
     "Families",
     "Phase",
     "Reflections",
     "ambiguity_rows",
     "ambiguous_pairs",
+    "beam_origins",
     "candidates",
     "coincident_spacings",
+    "damage_facts",
+    "dose_at_energy",
+    "dose_range",
+    "dose_verdict",
+    "electrolyte_prior",
     "families",
     "known_phases",
     "load_phase",

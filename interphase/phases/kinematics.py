@@ -21,7 +21,7 @@ class Contrast(StrEnum):
     ELECTRON = "electron"
     """Elastic scattering of a plane wave: TEM images and diffraction patterns."""
     DARK_FIELD = "dark field"
-    """Incoherent annular dark field: scanned images."""
+    """Incoherent annular dark field: scanned images, roughly also the annular bright field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

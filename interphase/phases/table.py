@@ -78,6 +78,8 @@ class Phase:
     """Doubts and simplifications a reader should know."""
     contraction: Contraction | None = None
     """Known contraction on cooling."""
+    doubts: tuple[str, ...] = ()
+    """What a result that uses the structure must warn of, one sentence each; of a CIF."""
 
     @property
     def lattice_vectors(self) -> np.ndarray:

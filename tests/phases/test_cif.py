@@ -1,5 +1,7 @@
 """Candidates from CIFs."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,123 @@ def test_the_first_of_several_structures_is_taken_and_said(tmp_path):
     phase = phase_from_cif(path)
     assert phase.formula == "MgO"
     assert "The first of 2 structures" in phase.note
+
+
+CUBIC = "_symmetry_space_group_name_H-M 'F m -3 m'"
+RHOMBOHEDRAL = "_symmetry_space_group_name_H-M 'R -3 m'"
+
+
+def _changed(folder, name="doubtful.cif", **changes):
+    """Write the rock salt with some of its words replaced."""
+    path = _write(folder, name)
+    text = path.read_text()
+    for before, after in changes.get("words", ()):
+        assert before in text
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("words", "doubt"),
+    [
+        ([("0 0 0 1", "0 0 0 0.5")], "sites are partly occupied"),
+        ([(CUBIC, ""), ("_symmetry_Int_Tables_number 225", "")], "it states no symmetry"),
+        ([(CUBIC, ""), ("_symmetry_Int_Tables_number 225", "")], "below that of lithium"),
+        ([("number 225", "number 62")], "it calls Fm-3m number 62, which is 225"),
+        (
+            [("_cell_length_c 4.212", "_cell_length_c 4.25")],
+            "Fm-3m is cubic, and its cell 4.212, 4.212, 4.25 Å.* is taken as it stands",
+        ),
+        ([("Mg Mg 0 0 0 1", "Mg Mg 0 0 0 1\nS1 S 0 0 0 0")], "Missing elements S"),
+    ],
+)
+def test_a_doubtful_structure_is_used_and_its_doubt_told(tmp_path, words, doubt):
+    if "lithium" in doubt:
+        words = [*words, ("Mg Mg", "Li Li"), ("4.212", "4.5")]
+    phase = phase_from_cif(_changed(tmp_path, words=words))
+    assert any(re.search(f"doubtful.cif: .*{doubt}.*", said) for said in phase.doubts)
+    assert all(said.endswith(".") and "\n" not in said for said in phase.doubts)
+
+
+def test_an_unsuspicious_structure_has_no_doubts(tmp_path):
+    assert phase_from_cif(_write(tmp_path)).doubts == ()
+    assert load_phase("Li2O").doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([("0 0 0 1", "0 0 0 -0.5")], "fills a site to -0.5: expected an occupancy of 0 to 1"),
+        ([("0 0 0 1", "0 0 0 1.4")], "fills a site to 1.4"),
+        ([("0 0 0 1", "0 0 0 1\nS1 S 0 0 0 1")], r"fills one place with 2\.0 atoms: list each"),
+        ([("0 0 0 1", "0 0 0 1\nS1 S 0.03 0 0 1")], r"atoms .* Å apart, which together fill more"),
+        ([("0 0 0 1", "0 0 0 1\nVa Va 0.1 0.1 0.1 1")], "an atom called 'Va': expected chemical"),
+        ([("0 0 0 1", "0 0 0 1\nX1 X 0.1 0.1 0.1 1")], "an atom called 'X'"),
+        ([("0 0 0 1", "0 0 0 1\nDum Dum 0.1 0.1 0.1 1")], "an atom called 'Dum'"),
+        ([("4.212", "3.3"), ("Mg Mg", "U U"), ("O1 O", "W1 W")], "has a density of .* 0.1 to 25"),
+        ([("4.212", "15.5"), ("Mg Mg", "Li Li")], r"density of 0\.0"),
+        ([("_cell_length_c 4.212", "_cell_length_c 5")], "contradicts itself: .*Fm-3m is cubic"),
+        ([("gamma 90", "gamma 120")], "contradicts itself"),
+        ([("O1 O 0.5", "O1 O nan")], "holds no usable crystal structure"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(tmp_path, words, message):
+    with pytest.raises(PhaseError, match=rf"doubtful\.cif .*{message}") as caught:
+        phase_from_cif(_changed(tmp_path, words=words))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_of_thousands_of_atoms_is_refused_before_it_is_read(tmp_path):
+    many = "".join(
+        f"C{i} C {i % 20 / 20} {i // 20 % 20 / 20} {i // 400 / 20} 1\n" for i in range(6000)
+    )
+    path = _changed(tmp_path, words=[("4.212", "90"), (CUBIC, "")])
+    path.write_text(path.read_text() + many)
+    with pytest.raises(PhaseError, match=r"lists 6002 atoms: expected .* at most 4000"):
+        phase_from_cif(path)
+
+
+@pytest.mark.parametrize("symbol", ["D", "T"])
+def test_heavy_hydrogen_diffracts_like_hydrogen(tmp_path, symbol):
+    heavy = phase_from_cif(_write(tmp_path, "heavy.cif", first=symbol))
+    light = phase_from_cif(_write(tmp_path, "light.cif", first="H"))
+    assert heavy.species == light.species
+    assert reflections(heavy, d_min_a=1.2).intensity == pytest.approx(
+        reflections(light, d_min_a=1.2).intensity
+    )
+
+
+def test_alternatives_that_share_a_place_are_an_average_atom(tmp_path):
+    words = [("Mg Mg 0 0 0 1", "Mg Mg 0 0 0 0.5\nFe1 Fe 0 0 0 0.5\nO2 O 0.49 0.5 0.5 0.04")]
+    phase = phase_from_cif(_changed(tmp_path, words=words))
+    assert phase.atoms_per_cell["Mg"] == phase.atoms_per_cell["Fe"] == pytest.approx(2)
+
+
+def test_a_name_and_a_text_in_any_script_are_read(tmp_path):
+    words = [("data_mgo", "data_mgo\n_publ_author_name 'Gößwein, 李'")]
+    path = _changed(tmp_path, "périclase-方.cif", words=words)
+    assert phase_from_cif(path).identifier == "périclase-方"
+    path.write_bytes(path.read_text(encoding="utf-8").replace("李", "").encode("latin-1"))
+    assert phase_from_cif(path).formula == "MgO"
+
+
+@pytest.mark.parametrize(
+    ("edges", "angles"),
+    [((3.0, 3.0, 14.0), (90, 90, 120)), ((5.0, 5.0, 5.0), (35, 35, 35))],
+    ids=["hexagonal axes", "rhombohedral axes"],
+)
+def test_a_rhombohedral_group_allows_both_kinds_of_axes(tmp_path, edges, angles):
+    words = [
+        (CUBIC, RHOMBOHEDRAL),
+        ("number 225", "number 166"),
+        *(
+            (f"length_{e} 4.212", f"length_{e} {value}")
+            for e, value in zip("abc", edges, strict=True)
+        ),
+        *(
+            (f"{name} 90", f"{name} {value}")
+            for name, value in zip(("alpha", "beta", "gamma"), angles, strict=True)
+        ),
+    ]
+    assert phase_from_cif(_changed(tmp_path, words=words)).doubts == ()

@@ -109,6 +109,26 @@ def test_sets_hold_known_phases_and_the_impostors():
     assert set(phase_sets()["all"]) == set(ALL)
 
 
+def test_sets_of_solid_electrolytes_lie_within_the_wide_one():
+    sets = {name: set(identifiers) for name, identifiers in phase_sets().items()}
+    for name in ("llzo", "lipon", "argyrodite"):
+        assert sets[name] - sets["solid-electrolyte"] <= {"Li3N-beta"}, name
+    assert {"Li2O", "Li3N-alpha", "Li3PO4-gamma", "Li3P"} <= sets["lipon"]
+    assert {"Li2S", "LiCl", "LiBr", "Li3P"} <= sets["argyrodite"]
+
+
+def test_the_carbonate_of_sodium_is_flat():
+    # Its sites are remembered; a wrong one would bend or stretch the ion.
+    structure = load_phase("Na2CO3").structure()
+    carbon = next(site for site in structure if site.specie.symbol == "C")
+    bonds = np.array([n.coords - carbon.coords for n in structure.get_neighbors(carbon, 1.6)])
+    assert np.linalg.norm(bonds, axis=1) == pytest.approx([1.265] * 3, abs=0.01)
+    unit = bonds / np.linalg.norm(bonds, axis=1)[:, None]
+    angles = np.degrees(np.arccos((unit @ unit.T)[np.triu_indices(3, 1)]))
+    assert angles == pytest.approx([120] * 3, abs=1.5)
+    assert abs(np.linalg.det(unit)) < 0.02
+
+
 def test_candidates_take_sets_words_phases_and_sequences_and_drop_repetitions():
     lif = load_phase("LiF")
     assert candidates("lithium-sei")[0] is load_phase("Li")

@@ -1,0 +1,183 @@
+"""What the beam does to a phase, and what that says of a place that was exposed."""
+
+import tomllib
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interphase.acquisition import Acquisition, Kind
+from interphase.electron import collision_stopping_power
+from interphase.errors import ParameterError
+from interphase.phases import (
+    DamageFact,
+    DoseLevel,
+    beam_origins,
+    damage_facts,
+    dose_at_energy,
+    dose_range,
+    dose_verdict,
+    known_phases,
+)
+from interphase.phases.damage import dose_level
+
+FACTS = [fact for phase in (*known_phases(), "SEI") for fact in damage_facts(phase)]
+doses = st.floats(0, 1e5)
+
+
+def exposed(dose: float | None, before: float | None = None, kev: float | None = 200.0):
+    return Acquisition(
+        kind=Kind.IMAGE, dose_e_per_a2=dose, prior_dose_e_per_a2=before, beam_energy_kev=kev
+    )
+
+
+def test_every_row_of_the_table_is_about_a_known_phase_and_has_a_source():
+    text = files("interphase.phases").joinpath("data/damage.toml").read_text(encoding="utf-8")
+    assert len(FACTS) == len(tomllib.loads(text)["fact"])
+    for fact in FACTS:
+        assert fact.source
+        assert fact.criterion
+        assert fact.grade in ("A", "B", "C")
+        assert fact.product is None or fact.product in known_phases()
+
+
+def test_the_numbers_are_those_that_were_published():
+    (carbonate,) = damage_facts("Li2CO3")
+    # Lin et al. 2014, Fig. 1: 200 keV, 100 e/Å²/s, series up to 500, limit about 750 e/Å².
+    assert carbonate.value_e_per_a2 == 750
+    assert carbonate.bracket_e_per_a2 == (500, 750)
+    assert (carbonate.beam_energy_kev, carbonate.dose_rate_e_per_a2_s) == (200, 100)
+    assert carbonate.temperature_k is None
+    assert dose_verdict("Li2O", exposed(None)).made_bracket_e_per_a2 == (450, 750)
+
+
+def test_a_missing_number_stays_missing():
+    for phase in ("LiF", "Li2O", "Li2O2"):
+        (fact,) = damage_facts(phase)
+        assert fact.bracket_e_per_a2 == (None, None)
+        assert fact.missing
+    for phase in ("LiOH", "Li3N-alpha", "LiH", "Cu"):
+        assert damage_facts(phase) == ()
+        assert dose_verdict(phase, exposed(1e5, 0.0)).level is DoseLevel.NO_KNOWN_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"low_e_per_a2": 700.0, "value_e_per_a2": 600.0}, r"\[700.0, 600.0\].* low <= value"),
+        ({"value_e_per_a2": -1.0}, r"expected 0 < low"),
+        ({"value_e_per_a2": float("inf")}, r"expected 0 < low"),
+        ({}, r"either a dose or the word"),
+        ({"value_e_per_a2": 5.0, "missing": "none"}, r"either a dose or the word"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_refused(numbers, said):
+    with pytest.raises(ParameterError, match=said):
+        DamageFact(phase="LiF", process="any", criterion="any", grade="A", source="any", **numbers)
+
+
+@pytest.mark.parametrize(
+    ("before", "dose", "level"),
+    [
+        (0.0, 499.0, "below"),
+        (440.0, 60.0, "within"),
+        (0.0, 749.0, "within"),
+        (700.0, 50.0, "above"),
+        (None, 60.0, "unknown_dose"),
+        (None, 750.0, "above"),
+        (800.0, None, "above"),
+        (60.0, None, "unknown_dose"),
+        (None, None, "unknown_dose"),
+    ],
+)
+def test_the_level_is_that_of_the_dose_at_the_end_of_the_exposure(before, dose, level):
+    verdict = dose_verdict("Li2CO3", exposed(dose, before))
+    assert verdict.level.value == level
+    assert verdict.received_before_e_per_a2 == before
+    known = before is not None and dose is not None
+    assert verdict.received_after_e_per_a2 == (before + dose if known else None)
+
+
+@given(doses, doses, doses, doses)
+def test_more_dose_never_lowers_the_level(end, other_end, less, more):
+    bracket = tuple(sorted((end + 1, other_end + 1)))
+    order = [DoseLevel.BELOW, DoseLevel.WITHIN, DoseLevel.ABOVE]
+    first, second = (
+        order.index(dose_level(bracket, received_e_per_a2=d, at_least_e_per_a2=d))
+        for d in sorted((less, more))
+    )
+    assert first <= second
+
+
+@given(doses)
+def test_a_lower_bound_never_says_that_a_limit_was_not_reached(dose):
+    for phase in ("Li2CO3", "Li2O", "Li"):
+        verdict = dose_verdict(phase, exposed(dose))
+        assert DoseLevel.BELOW not in (verdict.level, verdict.made_level)
+        assert verdict.at_least_e_per_a2 == dose
+
+
+def test_more_than_was_ever_looked_at_is_no_known_limit_and_no_damage():
+    assert dose_verdict("Li", exposed(29e3, 0.0)).level is DoseLevel.BELOW
+    assert dose_verdict("Li", exposed(31e3, 0.0)).level is DoseLevel.NO_KNOWN_LIMIT
+
+
+def test_the_oxide_is_told_from_the_carbonate_it_may_have_been():
+    low = dose_verdict("Li2O", exposed(60.0, 0.0))
+    assert low.made_level is DoseLevel.BELOW
+    high = dose_verdict("Li2O", exposed(60.0, 500.0))
+    assert high.made_level is DoseLevel.WITHIN
+    assert "from Li2CO3 and the interphase at 450 to 750 e/Å²" in high.sentence
+    assert "may be the beam's product" in high.sentence
+    assert "beam's product" not in low.sentence
+
+
+@pytest.mark.parametrize(
+    ("dose", "before", "said"),
+    [
+        (60.0, 40.0, "Received 40 e/Å² before and 100 e/Å² by the end."),
+        (60.0, None, "Received 60 e/Å² here; what came before is not stated."),
+        (None, 60.0, "Received 60 e/Å² before; the dose of this exposure is unknown."),
+        (None, None, "The dose is unknown."),
+    ],
+)
+def test_what_is_not_known_of_the_dose_is_said(dose, before, said):
+    assert dose_verdict("LiF", exposed(dose, before)).sentence.startswith(said)
+
+
+def test_conditions_are_quoted_and_another_energy_is_scaled_beside_them():
+    same = dose_verdict("Li2CO3", exposed(60.0, 0.0, 200.0)).sentence
+    assert "200 keV; 100 e/Å²/s" in same
+    assert "temperature not stated" in same
+    assert "grade A" in same
+    assert "scaled" not in same
+    other = dose_verdict("Li2CO3", exposed(60.0, 0.0, 300.0))
+    assert "500 to 750 e/Å²" in other.sentence
+    assert "for 200 keV; scaled by stopping power to 300 keV it is 590 to 890" in other.sentence
+    # The level is that of the table's own value.
+    assert dose_verdict("Li2CO3", exposed(560.0, 0.0, 300.0)).level is DoseLevel.WITHIN
+
+
+def test_scaling_by_stopping_power_agrees_with_the_table_of_ratios():
+    # NIST ESTAR, water: 4.115 and 2.355 MeV cm²/g at 100 and 300 keV.
+    published = 4.115 / 2.355
+    assert dose_at_energy(1.0, from_kev=100, to_kev=300) == pytest.approx(published, rel=4e-4)
+    carbon = {"charge_per_mass_mol_g": 0.49954, "mean_excitation_ev": 81.0}
+    ratio = collision_stopping_power(100.0, **carbon) / collision_stopping_power(300.0, **carbon)
+    assert dose_at_energy(1.0, from_kev=100, to_kev=300) == pytest.approx(ratio, rel=3e-3)
+    back = dose_at_energy(dose_at_energy(70.0, from_kev=80, to_kev=300), from_kev=300, to_kev=80)
+    assert back == pytest.approx(70.0)
+
+
+def test_a_crystal_without_a_name_has_a_dose_and_no_limit():
+    verdict = dose_verdict(None, exposed(60.0, 40.0))
+    assert verdict.received_after_e_per_a2 == 100.0
+    assert verdict.level is DoseLevel.NO_KNOWN_LIMIT
+    assert "not named" in verdict.sentence
+
+
+def test_a_bracket_is_written_as_a_bracket():
+    assert dose_range((None, None)) == ""
+    assert dose_range((None, 20.0)) == "up to 20 e/Å²"
+    assert [fact.phase for fact in beam_origins("Li")] == ["LiF", "Li2O", "LLZO-cubic"]
