@@ -1,34 +1,41 @@
 """Phases in a diffraction pattern, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey, library_of
 from interphase.diffraction.checks import check_array, usable
-from interphase.diffraction.matching import Evidences, scale_prior, weigh
+from interphase.diffraction.distortion import alone, fit_shape
 from interphase.diffraction.options import Options
+from interphase.diffraction.pattern_crystals import find_crystals
 from interphase.diffraction.pattern_spots import (
-    LEAST_HEIGHT,
+    PatternSpots,
     find_centre,
     find_pattern_spots,
     without_hot_pixels,
 )
-from interphase.diffraction.regions import Place
-from interphase.diffraction.results import PhaseMap
-from interphase.diffraction.spots import THRESHOLD
-from interphase.diffraction.verdicts import describe, judge, overall, summary
+from interphase.diffraction.results import PhaseMap, Region
+from interphase.diffraction.ring_regions import halo_words, pattern_summary, ring_regions
+from interphase.diffraction.rings import (
+    Frame,
+    Profile,
+    Rings,
+    find_halos,
+    find_rings,
+    radial_profile,
+)
+from interphase.diffraction.verdicts import overall
 from interphase.errors import ParameterError
 from interphase.phases import Phase
 
-# Standard deviation of half the distance of a pair of spots in a pattern [pixels].
-PATTERN_SIGMA = 0.4
 # Side of the smallest pattern in which a background can be told from spots [pixels].
 SMALLEST_PATTERN = 32
-# Crystals looked for in one pattern.
-MAX_CRYSTALS = 5
+# Rings move the centre by no more than this many of their widths, and stretch it no more than so.
+MOST_MOVED = 3.0
+MOST_STRETCHED = 0.06
 
 
 def identify_pattern(
@@ -39,7 +46,7 @@ def identify_pattern(
     options: Options | None = None,
     centre: tuple[float, float] | None = None,
 ) -> PhaseMap:
-    """Return which phases the spots of a diffraction pattern show, and how sure that is.
+    """Return which phases a diffraction pattern shows, and how sure that is.
 
     Parameters
     ----------
@@ -57,8 +64,9 @@ def identify_pattern(
     Returns
     -------
     PhaseMap
-        One region per crystal, without a place. Patterns without spots, or without a centre in
-        the frame, are results with the `assessment` that says so.
+        One region per crystal and per phase of a powder, without a place. Patterns without spots
+        and rings, or without a centre in the frame, are results with the `assessment` that says
+        so.
 
     Raises
     ------
@@ -67,8 +75,12 @@ def identify_pattern(
 
     Notes
     -----
-    Only spots are matched: the rings of a powder are background here, as halos are. Elliptical
-    distortion of the camera is covered by the anisotropy of ``options.scale`` and no further.
+    Rings are looked for first: they give the centre and the ellipticity, and a region for each
+    phase of a mixture, with ``zone_axis`` ``None`` and the spacings of its rings (a ring has no
+    direction; its place among the spots of the region is on the column axis). Spots that lie on
+    no ring are matched as crystals, one region each. Broad halos are named in the sentence.
+    Without rings the ellipticity is not measured, and is covered by the anisotropy of
+    ``options.scale``.
     """
     options = options or Options()
     check_array(pattern, candidates)
@@ -121,72 +133,102 @@ def identify_pattern(
             f"The pattern ends at {2 / sampling / min(pattern.shape):.2f} Å; no spacing below "
             f"{options.d_max_a:.1f} Å is in view.",
         )
+    frame, profile, rings = find_frame_and_rings(
+        data, centre, sampling=sampling, r_min=r_min, r_max=r_max, false_alarm=options.false_alarm
+    )
+    centre = frame.centre
+    k_range = (r_min * sampling, r_max * sampling)
+    powders = ring_regions(
+        rings, candidates, sampling=sampling, k_range_per_a=k_range, options=options
+    )
+    crystals: tuple[Region, ...] = ()
     found = find_pattern_spots(data, centre, r_min=r_min, r_max=r_max)
-    if len(found.height) == 0 or found.p_value.min() > options.false_alarm:
+    found = _undistorted(_outside(found, frame, rings, profile.shadow), frame)
+    if len(found.height) and found.p_value.min() <= options.false_alarm:
+        keys = tuple(PhaseKey(phase) for phase in candidates)
+        library = library_of(keys, options.d_min_a, options.d_max_a, options.contrast)
+        crystals = find_crystals(
+            found,
+            library,
+            candidates,
+            sampling=sampling,
+            k_range_per_a=k_range,
+            options=options,
+        )
+    regions = powders + crystals
+    halos = find_halos(data, frame, profile, rings, sampling=sampling, r_min=r_min, r_max=r_max)
+    parameters |= {
+        "ellipse_cos_2phi": frame.stretch[0],
+        "ellipse_sin_2phi": frame.stretch[1],
+        "halo_d_spacings_a": tuple(round(float(d), 3) for d in halos),
+    }
+    if not regions:
         return without(
             Assessment.NO_PERIODICITY,
-            "No spot rises above the background "
-            f"(false alarms in {100 * options.false_alarm:g} % of patterns).",
+            f"No spot and no ring rises above the background (false alarms in "
+            f"{100 * options.false_alarm:g} % of patterns). {halo_words(halos)}".rstrip(),
         )
-    keys = tuple(PhaseKey(phase) for phase in candidates)
-    library = library_of(keys, options.d_min_a, options.d_max_a, options.contrast)
-    k_range = (r_min * sampling, r_max * sampling)
-    k = found.offset * sampling
-    strength = THRESHOLD * found.height / LEAST_HEIGHT
-    sigma = float(np.hypot(PATTERN_SIGMA * sampling, 0.003 * np.linalg.norm(k, axis=1).mean()))
-    places: list[Place] = []
-    spot_p: list[np.ndarray] = []
-    evidences: list[Evidences] = []
-    left = np.arange(len(k))
-    while len(left) >= (1 if not places else 3) and len(places) < MAX_CRYSTALS:
-        evidence = weigh(
-            k[left],
-            strength[left],
-            library,
-            sigma_per_a=sigma,
-            k_range_per_a=k_range,
-            threshold=THRESHOLD,
-            evidence=options.evidence,
-            scale=options.scale,
-        )
-        places.append(
-            Place(
-                k_per_a=k[left],
-                strength=strength[left],
-                p_value=float(found.p_value[left].min()),
-                windows=np.zeros(0, dtype=int),
-                centre=(0.0, 0.0),
-            )
-        )
-        evidences.append(evidence)
-        spot_p.append(found.p_value[left])
-        mass = evidence.phases @ scale_prior(options.scale)
-        best = evidence.best[int(mass.argmax())]
-        explained = {spot for spot, _ in best.matched} if best else set()
-        if not explained:
-            break
-        left = np.array([s for n, s in enumerate(left) if n not in explained], dtype=int)
-    posterior = judge(places, evidences, options)
-    regions = tuple(
-        describe(
-            place,
-            evidences[number],
-            posterior,
-            number,
-            library.phases,
-            candidates,
-            sigma=sigma,
-            spot_p=spot_p[number],
-            centre_a=None,
-            area_a2=None,
-        )
-        for number, place in enumerate(places)
-    )
+    words = pattern_summary(powders, crystals)
     return PhaseMap(
         assessment=overall(regions),
-        sentence=summary(regions),
+        sentence=f"{words} {halo_words(halos)}".rstrip(),
         candidates=names,
         regions=regions,
         centre_px=centre,
         parameters=parameters,
     )
+
+
+def find_frame_and_rings(
+    data: np.ndarray,
+    centre: tuple[float, float],
+    *,
+    sampling: float,
+    r_min: float,
+    r_max: float,
+    false_alarm: float,
+) -> tuple[Frame, Profile, Rings]:
+    """Return the centre and ellipticity that the rings show, if any, and the rings."""
+    frame = Frame(centre=centre)
+    for last in (False, False, True):
+        profile = radial_profile(data, frame)
+        rings = find_rings(
+            data,
+            frame,
+            profile,
+            sampling=sampling,
+            r_min=r_min,
+            r_max=r_max,
+            false_alarm=false_alarm,
+        )
+        if last or len(rings) == 0:
+            break
+        width = float(np.median(rings.width))
+        lonely = alone(rings.radius, width)
+        shape = fit_shape(data, frame, profile.shadow, rings.radius[lonely], width, rigid=False)
+        if shape is None:
+            break
+        moved = np.hypot(*np.subtract(shape.frame.centre, centre))
+        if moved > MOST_MOVED * width or np.hypot(*shape.frame.stretch) > MOST_STRETCHED:
+            break
+        frame = shape.frame
+    return frame, profile, rings
+
+
+def _outside(found: PatternSpots, frame: Frame, rings: Rings, shadow: np.ndarray) -> PatternSpots:
+    """Return the spots that are neither crystals of a ring nor the edge of the beam stop."""
+    radius = np.linalg.norm(frame.undistorted(found.offset), axis=1)
+    reach = 3 * rings.width + 1
+    outside = ~(abs(radius[:, None] - rings.radius) < reach).any(axis=1)
+    at = np.rint(found.offset + frame.centre).astype(int).clip(0, np.array(shadow.shape) - 1)
+    outside &= ~shadow[at[:, 0], at[:, 1]]
+    return PatternSpots(
+        offset=found.offset[outside],
+        height=found.height[outside],
+        intensity=found.intensity[outside],
+        p_value=found.p_value[outside],
+    )
+
+
+def _undistorted(found: PatternSpots, frame: Frame) -> PatternSpots:
+    return replace(found, offset=frame.undistorted(found.offset))

@@ -17,6 +17,10 @@ MATE_REACH = 2.0
 LEAST_VOTES = 1.8
 # With this weight of votes the highest maximum is the direct beam.
 SOME_VOTE = 0.3
+# Smoothings with which a centre of symmetry is looked for [pixels]: for rings, and for halos.
+SYMMETRY_WIDTHS = (1.2, 4.0)
+# Standard deviations by which the symmetry about a point must exceed that about others.
+SYMMETRY_CLEAR = 9.0
 # Spots that vote.
 MOST_VOTERS = 40
 # Spots that noise makes somewhere in the pattern with more than this probability are left out.
@@ -35,6 +39,8 @@ class PatternSpots:
     """Position (row, column) from the centre [pixels]; of a pair, half its distance, (S, 2)."""
     height: np.ndarray
     """Height over the background in its standard deviations, the higher of a pair, (S,)."""
+    intensity: np.ndarray
+    """Height over the background in counts of the smoothed pattern, the mean of a pair, (S,)."""
     p_value: np.ndarray
     """Probability that noise makes such a spot or pair anywhere in the pattern, (S,)."""
 
@@ -71,8 +77,47 @@ def find_centre(pattern: np.ndarray) -> tuple[float, float] | None:
         if votes[best] > LEAST_VOTES:
             near = np.linalg.norm(middle - middle[best], axis=1) < MATE_REACH
             row, column = np.average(middle[near], axis=0, weights=vote[near])
+            # The whole pattern knows better than its spots, where it agrees with them.
+            whole = _centre_of_symmetry(pattern)
+            if whole is not None and np.hypot(whole[0] - row, whole[1] - column) < MATE_REACH:
+                return whole
             return float(row), float(column)
-    return beam
+    return beam or _centre_of_symmetry(pattern)
+
+
+def _centre_of_symmetry(pattern: np.ndarray) -> tuple[float, float] | None:
+    """Return the point about which the pattern is its own half turn: rings behind a beam stop.
+
+    It is the maximum of the pattern folded with itself. Places of great contrast, such as the
+    edges of the stop, count no more than others.
+    """
+    from scipy import fft, ndimage
+
+    counts = pattern.astype(float)
+    scatter = np.sqrt(np.maximum(ndimage.gaussian_filter(counts, 4 * SPOT_WIDTH), 1e-12))
+    best: tuple[float, tuple[float, float]] | None = None
+    for width in SYMMETRY_WIDTHS:
+        fine, coarse = (ndimage.gaussian_filter(counts, w) for w in (width, 5 * width))
+        contrast = np.clip((fine - coarse) / scatter * width, -1, 1)
+        contrast -= contrast.mean()
+        size = [fft.next_fast_len(2 * n, real=True) for n in pattern.shape]
+        folded = fft.irfft2(fft.rfft2(contrast, size) ** 2, size)
+        inner = tuple(slice(n // 2, 2 * n - n // 2) for n in pattern.shape)
+        view = folded[inner]
+        row, column = np.unravel_index(int(view.argmax()), view.shape)
+        middle = (int(row) + inner[0].start, int(column) + inner[1].start)
+        spread = 1.4826 * float(np.median(np.abs(view - np.median(view))))
+        clear = float(view[row, column] - np.median(view)) / max(spread, 1e-30)
+        if clear > SYMMETRY_CLEAR and (best is None or clear > best[0]):
+            around = folded[middle[0] - 1 : middle[0] + 2, middle[1] - 1 : middle[1] + 2]
+            best = (
+                clear,
+                (
+                    (middle[0] + _vertex(*around[:, 1])) / 2,
+                    (middle[1] + _vertex(*around[1, :])) / 2,
+                ),
+            )
+    return best[1] if best else None
 
 
 def _direct_beam(pattern: np.ndarray) -> tuple[float, float] | None:
@@ -152,30 +197,36 @@ def find_pattern_spots(
     number = np.arange(ring.max() + 1)
     background = ndimage.median(smooth, ring, number)
     scatter = 1.4826 * ndimage.median(np.abs(smooth - background[ring]), ring, number)
-    scatter = np.maximum(ndimage.median_filter(scatter, 5), 1e-12 * max(smooth.max(), 1e-12))
-    height = (smooth - background[ring]) / scatter[ring]
-    searched = (radius >= r_min) & (radius <= r_max)
-    local = ndimage.maximum_filter(height, size=5)
-    rows, columns = np.nonzero(searched & (height == local) & (height > LEAST_HEIGHT))
     mean = ndimage.mean(pattern, ring, number)
     ratio = ndimage.variance(pattern, ring, number) / np.maximum(mean, 1e-30)
     gain = float(np.median(ratio[mean > 0])) if (mean > 0).any() else 0.0
+    # Where hardly an electron falls the scatter is none, but one electron may fall all the same.
+    area = 4 * np.pi * SPOT_WIDTH**2
+    single = np.sqrt(max(gain, 0.0) * np.maximum(background, max(gain, 0.0) / area) / area)
+    scatter = np.maximum(ndimage.median_filter(scatter, 5), single)
+    scatter = np.maximum(scatter, 1e-12 * max(smooth.max(), 1e-12))
+    rise = smooth - background[ring]
+    height = rise / scatter[ring]
+    searched = (radius >= r_min) & (radius <= r_max)
+    local = ndimage.maximum_filter(height, size=5)
+    rows, columns = np.nonzero(searched & (height == local) & (height > LEAST_HEIGHT))
     counted = _counting_p(
         pattern, np.stack([mean[ring], np.full_like(smooth, gain)], -1), rows, columns
     )
     position = np.stack([rows, columns], axis=1) + _refine(smooth, rows, columns)
     offset = position - np.asarray(centre)
-    strength = height[rows, columns]
+    strength, counts = height[rows, columns], rise[rows, columns]
     # Of the two ways to judge a spot, against the scatter on its circle and against counting
     # statistics, the more doubtful one stands: with few electrons the scatter is no guide.
     log_chance = np.maximum(stats.norm.logsf(strength), counted)
     order = np.argsort(-strength, kind="stable")
     offset, strength, log_chance = offset[order], strength[order], log_chance[order]
+    counts = counts[order]
 
     # A noise pair needs one maximum anywhere and another within reach of its mate.
     places = float(searched.sum())
     near = np.pi * MATE_REACH**2
-    kept: list[tuple[float, np.ndarray, float]] = []
+    kept: list[tuple[float, np.ndarray, float, float]] = []
     used = np.zeros(len(offset), dtype=bool)
     for i in range(len(offset)):
         if used[i]:
@@ -186,14 +237,16 @@ def find_pattern_spots(
         if distance[mate] <= MATE_REACH and mate != i:
             used[mate] = True
             log_p = np.log(places * near / 2) + log_chance[i] + log_chance[mate]
-            kept.append((strength[i], (offset[i] - offset[mate]) / 2, log_p))
+            both = (counts[i] + counts[mate]) / 2
+            kept.append((strength[i], (offset[i] - offset[mate]) / 2, log_p, both))
         elif strength[i] > LEAST_HEIGHT_ALONE:
-            kept.append((strength[i], offset[i], np.log(places) + log_chance[i]))
+            kept.append((strength[i], offset[i], np.log(places) + log_chance[i], counts[i]))
     kept = [k for k in kept if k[2] < np.log(DOUBTFUL)]
     height = np.array([k[0] for k in kept])
     return PatternSpots(
         offset=np.array([k[1] for k in kept]).reshape(-1, 2),
         height=height,
+        intensity=np.array([k[3] for k in kept]),
         p_value=np.exp(np.minimum([k[2] for k in kept], 0)),
     )
 
