@@ -55,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     image = test_image(arguments.crystallites, np.random.default_rng(0))
     phases = candidates(CANDIDATES)
-    options = Options(window_a=WINDOW * PIXEL_A, overlap=WINDOW // STEP)
+    options = Options(windows_a=(WINDOW * PIXEL_A,), overlap=WINDOW // STEP)
 
     def timed(work: object, *args: object, **kwargs: object) -> tuple[float, object]:
         start = time.perf_counter()

@@ -1,16 +1,29 @@
 """Phases in an image, place by place, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey, library_of, templates_of
-from interphase.diffraction.checks import check_array, usable
+from interphase.diffraction.checks import (
+    check_array,
+    check_sampling,
+    lost_spacings,
+    repaired,
+    usable,
+)
+from interphase.diffraction.limits import DetectionLimit, detection_limit
 from interphase.diffraction.matching import weigh
 from interphase.diffraction.options import Options
-from interphase.diffraction.regions import find_places
+from interphase.diffraction.regions import (
+    MOST_SPOTS,
+    Place,
+    find_places,
+    merge_places,
+)
 from interphase.diffraction.results import NONE, PhaseMap
 from interphase.diffraction.spectra import (
     Frequencies,
@@ -18,22 +31,43 @@ from interphase.diffraction.spectra import (
     above_floor,
     frequencies,
     image_floor,
-    power_rows,
+    power_row,
     window_grid,
+    without_cliffs,
 )
 from interphase.diffraction.spots import THRESHOLD, SpotTable, find_spots
+from interphase.diffraction.transfer import in_phase, measure_transfer
 from interphase.diffraction.verdicts import area_fraction, describe, judge, overall, summary
-from interphase.errors import ParameterError
 from interphase.noise import p_anywhere
+from interphase.parallel import threads
 from interphase.phases import Phase
 
 # Sampling up to this share of the Nyquist frequency is used.
 USABLE = 0.95
 # Smallest window that can hold a crystallite [Å].
 SMALLEST_WINDOW_A = 20.0
-# Range of lengths that are taken to limit the sharpness of a spot [Å]: smaller crystallites are
-# not seen, and larger ones are bent or distorted by the scan.
-LENGTHS_A = (30.0, 60.0)
+# Least number of spatial frequencies in a window that tell a spot from noise.
+LEAST_FREQUENCIES = 50
+# Standard deviations of a spot's position along and across its own direction, times the window's
+# side: what noise makes of a spot of strength 1, and what remains of the strongest. Fitted, see
+# `Evidence`.
+RADIAL = (1.8, 0.08)
+TANGENTIAL = (1.0, 0.025)
+# Maxima that noise makes in a window per independent Fourier coefficient.
+MAXIMA = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """The windows of one size, and what is compared with their spectra."""
+
+    grid: WindowGrid
+    freq: Frequencies
+    floor: np.ndarray
+
+    @property
+    def window_a(self) -> float:
+        return float(1 / self.freq.pixel)
 
 
 def identify_image(
@@ -69,14 +103,17 @@ def identify_image(
 
     Notes
     -----
-    Power spectra of overlapping windows are compared with a noise floor taken from the image;
-    maxima that noise would make with a probability below ``options.false_alarm`` anywhere in
-    the image start a region. The spots of a region are weighed against every orientation of
-    every candidate (`interphase.diffraction.matching`), with the scale error that all regions
-    share left free.
+    The contrast transfer is read off the rings that an amorphous film makes, and its signs are
+    turned, so that fringes lie upon their crystals (`interphase.diffraction.transfer`). Power
+    spectra of overlapping windows of several sizes are compared with a noise floor taken from the
+    image. Sets of maxima that noise would make with a probability below ``options.false_alarm``
+    anywhere in the image start a region. The spots of a region are weighed against every
+    orientation of every candidate (`interphase.diffraction.matching`), with the scale error that
+    all regions share left free. What the probabilities are worth is measured in
+    ``simulations/phase_identification``.
 
-    It does not know the contrast transfer of the image, and takes delocalised fringes for the
-    place of the crystal: at 300 keV and 100 nm of defocus they lie 7 Å beside it.
+    Where there is no film, or less than a ring, the transfer stays unknown, and fringes lie beside
+    their crystal: 7 Å at 300 keV and 100 nm of defocus. Astigmatism is not corrected.
 
     Examples
     --------
@@ -87,8 +124,7 @@ def identify_image(
     """
     options = options or Options()
     check_array(image, candidates)
-    if not (np.isfinite(pixel_size_a) and pixel_size_a > 0):
-        raise ParameterError(f"pixel_size_a is {pixel_size_a!r} Å: expected a length > 0")
+    check_sampling("pixel_size_a", pixel_size_a, "Å per pixel")
     names = tuple(phase.identifier for phase in candidates)
     parameters = {"pixel_size_a": pixel_size_a, "candidates": names, **asdict(options)}
 
@@ -105,6 +141,8 @@ def identify_image(
     data, fault = usable(image)
     if fault:
         return without(Assessment.UNUSABLE, fault)
+    data, doubts = repaired(data)
+    warnings = [*doubts, *(doubt for phase in candidates for doubt in phase.doubts)]
     side_a = min(image.shape) * pixel_size_a
     if side_a < SMALLEST_WINDOW_A:
         return without(
@@ -126,59 +164,70 @@ def identify_image(
             f"{_coarsest_useful_pixel(candidates):.2f} Å.",
         )
 
-    window = min(options.window_a, side_a)
-    size = 2 * round(window / pixel_size_a / 2)
-    size = min(size, min(image.shape) // 2 * 2)
-    grid = window_grid(image.shape, size=size, overlap=options.overlap)
-    freq = frequencies(size, pixel_size_a=pixel_size_a, k_min=1 / options.d_max_a, k_max=k_max)
-    if freq.searched.sum() < 50:
+    k_range = (1 / options.d_max_a, k_max)
+    transfer = measure_transfer(data, pixel_size_a=pixel_size_a, k_max=k_max)
+    data = in_phase(data, transfer, pixel_size_a=pixel_size_a)
+    scales = [
+        _scale(data, size, pixel_size_a, k_range, options)
+        for size in _sizes(image.shape, pixel_size_a, options)
+    ]
+    scales = [s for s in scales if s.freq.searched.sum() >= LEAST_FREQUENCIES]
+    if not scales:
         return without(
             Assessment.TOO_COARSE,
             f"Pixels of {pixel_size_a:.3g} Å leave too few spatial frequencies between "
             f"{options.d_max_a:.3g} and {d_min:.3g} Å to tell a spot from noise.",
         )
-    spots = _spots_of_image(data, grid, freq)
-    places = find_places(spots, grid, freq, false_alarm=options.false_alarm)
-    warnings = []
+    false_alarm = options.false_alarm / len(scales)
+    places = [
+        place
+        for s in scales
+        for place in find_places(_spots_of_image(data, s), s.grid, s.freq, false_alarm=false_alarm)
+    ]
+    if d_min > options.d_min_a:
+        lost = lost_spacings(
+            candidates, pixel_size_a=pixel_size_a, d_min_a=d_min, d_wanted_a=options.d_min_a
+        )
+        warnings += [lost] if lost else []
     if out_of_reach:
         warnings.append(
             f"Not looked for, since all their spacings are below {d_min:.2f} Å, the smallest "
             f"that these pixels hold: {', '.join(out_of_reach)}."
         )
     if not places:
+        limit = _limit(data, scales, false_alarm)
         result = without(
             Assessment.NO_PERIODICITY,
             f"Nothing periodic between {d_min:.2f} and {options.d_max_a:.1f} Å rises above the "
-            f"noise of {size * pixel_size_a:.0f} Å windows (false alarms in "
-            f"{100 * options.false_alarm:g} % of images).",
+            f"noise (false alarms in {100 * options.false_alarm:g} % of images). {limit.sentence}",
         )
-        return replace(result, warnings=tuple(warnings))
+        return replace(result, warnings=tuple(warnings), limit=limit)
 
     library = library_of(keys, round(d_min, 3), options.d_max_a, options.contrast)
-    # A spot is as sharp as its crystallite is wide; the area over which it shows tells.
-    lengths = [
-        float(np.clip(np.sqrt(len(place.windows)) * grid.step * pixel_size_a, *LENGTHS_A))
-        for place in places
-    ]
+    places = merge_places(places, transfer.shift)
+    sigmas = [position_sigmas(place) for place in places]
     evidences = [
         weigh(
             place.k_per_a,
             place.strength,
             library,
-            sigma_per_a=options.evidence.position_sigma / length,
-            k_range_per_a=(1 / options.d_max_a, k_max),
+            sigma_per_a=sigma,
+            k_range_per_a=k_range,
             threshold=THRESHOLD,
             evidence=options.evidence,
             scale=options.scale,
+            transfer=transfer,
+            noise_a2=MAXIMA * (place.window_a or 0.0) ** 2,
         )
-        for place, length in zip(places, lengths, strict=True)
+        for place, sigma in zip(places, sigmas, strict=True)
     ]
-    posterior = judge(places, evidences, options)
-    step_a = grid.step * pixel_size_a
-    origin_a = grid.centre * pixel_size_a
+    posterior = judge(places, evidences, options, library.phases)
+    base = scales[len(scales) // 2]
+    step_a = base.grid.step * pixel_size_a
     regions = []
-    labels = np.zeros(grid.rows * grid.columns, dtype=np.int32)
-    for number, (place, length) in enumerate(zip(places, lengths, strict=True)):
+    labels = np.zeros(base.grid.rows * base.grid.columns, dtype=np.int32)
+    for number, (place, sigma) in enumerate(zip(places, sigmas, strict=True)):
+        own = next(s for s in scales if s.window_a == place.window_a)
         regions.append(
             describe(
                 place,
@@ -187,19 +236,17 @@ def identify_image(
                 number,
                 library.phases,
                 candidates,
-                sigma=options.evidence.position_sigma / length,
+                sigma=float(np.mean(sigma)),
                 spot_p=p_anywhere(
-                    np.exp(-place.strength), float(freq.searched.sum()) * grid.independent
+                    np.exp(-place.strength),
+                    float(own.freq.searched.sum()) * own.grid.independent,
                 ),
-                centre_a=(
-                    origin_a + place.centre[0] * step_a,
-                    origin_a + place.centre[1] * step_a,
-                ),
-                area_a2=len(place.windows) * step_a**2,
+                centre_a=place.centre_a,
+                area_a2=len(place.windows) * (own.grid.step * pixel_size_a) ** 2,
             )
         )
-        inside = place.windows[labels[place.windows] == 0]
-        labels[inside] = number + 1
+        inside = _upon(place, own.grid, base.grid)
+        labels[inside[labels[inside] == 0]] = number + 1
     fraction = area_fraction(labels, regions)
     assessment = overall(regions)
     return PhaseMap(
@@ -207,15 +254,79 @@ def identify_image(
         sentence=summary(regions),
         candidates=names,
         regions=tuple(regions),
-        labels=labels.reshape(grid.rows, grid.columns),
+        labels=labels.reshape(base.grid.rows, base.grid.columns),
         area_fraction=fraction,
-        window_a=size * pixel_size_a,
+        window_a=base.window_a,
         step_a=step_a,
-        origin_a=(origin_a, origin_a),
+        origin_a=(base.grid.centre * pixel_size_a,) * 2,
         pixel_size_a=pixel_size_a,
         warnings=tuple(warnings),
         parameters=parameters,
     )
+
+
+def position_sigmas(place: Place) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard deviations of a place's spots along and across their directions [1/Å].
+
+    Noise moves weak spots. Along their own direction it moves them more, because what the contrast
+    transfer has left of a displaced fringe varies within the width of its spot.
+    """
+    assert place.window_a is not None
+    return (
+        np.hypot(RADIAL[0] / np.sqrt(place.strength), RADIAL[1]) / place.window_a,
+        np.hypot(TANGENTIAL[0] / np.sqrt(place.strength), TANGENTIAL[1]) / place.window_a,
+    )
+
+
+def _sizes(shape: tuple[int, int], pixel_size_a: float, options: Options) -> list[int]:
+    """Return the sides of the windows [pixels], even numbers that fit into the image."""
+    largest = min(shape) // 2 * 2
+    return sorted({min(2 * round(side / pixel_size_a / 2), largest) for side in options.windows_a})
+
+
+def _scale(
+    data: np.ndarray,
+    size: int,
+    pixel_size_a: float,
+    k_range: tuple[float, float],
+    options: Options,
+) -> _Scale:
+    grid = window_grid((data.shape[0], data.shape[1]), size=size, overlap=options.overlap)
+    freq = frequencies(size, pixel_size_a=pixel_size_a, k_min=k_range[0], k_max=k_range[1])
+    floor = image_floor(data, grid, freq)
+    return _Scale(grid=grid, freq=without_cliffs(freq, floor), floor=floor)
+
+
+def _upon(place: Place, own: WindowGrid, base: WindowGrid) -> np.ndarray:
+    """Return the windows of `base` whose centres are nearest to a window of the place."""
+    if own == base:
+        return place.windows
+    shown = np.zeros((own.rows, own.columns), dtype=bool)
+    shown.flat[place.windows] = True
+    index = [
+        np.clip(
+            np.rint((base.centre + base.step * np.arange(n) - own.centre) / own.step), 0, most - 1
+        ).astype(int)
+        for n, most in ((base.rows, own.rows), (base.columns, own.columns))
+    ]
+    return np.flatnonzero(shown[np.ix_(*index)])
+
+
+def _limit(data: np.ndarray, scales: list[_Scale], false_alarm: float) -> DetectionLimit:
+    """Return what would have been found, with the windows that show small crystallites best."""
+    limits = [
+        detection_limit(
+            data,
+            s.floor,
+            s.freq,
+            step=s.grid.step,
+            least_power=float(
+                np.log(MOST_SPOTS * s.grid.independent * s.freq.searched.sum() / false_alarm)
+            ),
+        )
+        for s in scales
+    ]
+    return min(limits, key=lambda limit: min(limit.contrast_of_small, default=np.inf))
 
 
 def _coarsest_useful_pixel(candidates: Sequence[Phase]) -> float:
@@ -230,12 +341,20 @@ def _coarsest_useful_pixel(candidates: Sequence[Phase]) -> float:
     return float(USABLE * max(longest) / 2) if longest else float("nan")
 
 
-def _spots_of_image(data: np.ndarray, grid: WindowGrid, freq: Frequencies) -> SpotTable:
-    """Return the spots of all windows of an image."""
-    shared = image_floor(data, grid, freq)
-    tables = []
-    for row, power in enumerate(power_rows(data, grid)):
-        table = find_spots(above_floor(power, shared, freq), freq, threshold=THRESHOLD)
-        tables.append((table.window + row * grid.columns, table.k_per_a, table.strength))
-    window, k, strength = (np.concatenate(a) for a in zip(*tables, strict=True))
-    return SpotTable(window=window, k_per_a=k, strength=strength)
+def _spots_of_image(data: np.ndarray, scale: _Scale) -> SpotTable:
+    """Return the spots of all windows of one size."""
+
+    def of_row(row: int) -> SpotTable:
+        power = power_row(data, scale.grid, row)
+        found = find_spots(above_floor(power, scale.floor, scale.freq), scale.freq)
+        return replace(found, window=found.window + row * scale.grid.columns)
+
+    # A row of windows at a time bounds the memory; NumPy and the transform leave the threads free.
+    with ThreadPoolExecutor(threads()) as pool:
+        tables = list(pool.map(of_row, range(scale.grid.rows)))
+    return SpotTable(
+        **{name: np.concatenate([getattr(t, name) for t in tables]) for name in _COLUMNS}
+    )
+
+
+_COLUMNS = ("window", "k_per_a", "strength")

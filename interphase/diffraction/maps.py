@@ -23,6 +23,8 @@ def region_table(phase_map: PhaseMap) -> list[dict[str, Any]]:
         {
             "phase": region.phase,
             "probability": region.probability,
+            "phase_with_prior": region.informed_phase,
+            "probability_with_prior": region.informed.get(region.phase),
             "credible_set": " ".join(region.credible_set),
             "assessment": str(region.assessment),
             "centre_y_a": region.centre_a[0] if region.centre_a else None,
@@ -30,6 +32,7 @@ def region_table(phase_map: PhaseMap) -> list[dict[str, Any]]:
             "area_a2": region.area_a2,
             "d_spacings_a": " ".join(f"{d:.4f}" for d in region.d_spacings_a),
             "zone_axis": region.zone_axis,
+            "hkl": "; ".join(" ".join(map(str, hkl)) for _, hkl in region.matched),
             "scale_error": region.scale_error,
             "p_value": region.p_value,
         }

@@ -1,17 +1,20 @@
 r"""How strongly a set of spots speaks for each candidate.
 
-The spots of a place are a point pattern: reflections of one crystal, each seen or not, mixed
-with clutter (a neighbour's spots, noise). For a lattice in a known orientation whose
-reflections :math:`g_j` are seen with probabilities :math:`p_j`, the likelihood over that of
-clutter alone is
+The spots of a place are a point pattern: reflections of one crystal, each listed or not, mixed
+with maxima of the noise and with clutter (a neighbour's spots). For a lattice in a known
+orientation the likelihood over that of noise and clutter alone is
 
-.. math:: L = \prod_j \Big[ (1 - p_j) + \frac{p_j}{\rho} N(k_{i(j)}; g_j, \sigma^2) \Big],
+.. math:: L = \prod_j m(S_j) \prod_{j\,\mathrm{matched}}
+          \frac{p(R_{i(j)} | S_j)\, N(k_{i(j)}; g_j, \Sigma_i)}{m(S_j)\, \rho(R_{i(j)})},
 
-where :math:`\rho` is the density of clutter and :math:`k_{i(j)}` the spot nearest to
-:math:`g_j`. Present reflections count for the lattice, absent ones against it, and spots that
-belong to something else count for nothing, however strong they are: a misfit has a bounded cost.
-The evidence of a phase is the weighted mean of L over all orientations. The scale error of the
-image stays explicit, because all places of an image share it.
+where :math:`S_j` is the predicted power of reflection j over the floor, m the probability that it
+is not listed, p the density of the strength with which it is (`strengths`), and :math:`\rho` the
+density of noise and clutter of that strength. Reflections that are present count for the lattice,
+with weak ones counting a little; absent ones count against it as far as they should have been
+seen; and spots that belong to something else count for nothing, however strong they are: a misfit
+has a bounded cost. The strength of the crystal is averaged over; so is its rotation, and the
+anisotropic error of the scale. The evidence of a phase is the weighted mean of L over all
+orientations. The scale error of the image stays explicit, because all places of an image share it.
 
 The form is that of multi-target tracking with clutter and missed detections
 (Bar-Shalom & Li, Multitarget-Multisensor Tracking, 1995), applied to a lattice.
@@ -19,37 +22,45 @@ The form is that of multi-target tracking with clutter and missed detections
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 
 from interphase.diffraction.options import Evidence, ScalePrior
+from interphase.diffraction.strengths import StrengthLaw, strength_law
 from interphase.diffraction.templates import MAX_REFLECTIONS, Templates
+from interphase.diffraction.transfer import Transfer
 
 # Scale errors at which evidence is tabulated (fraction by which lengths come out too long).
 SCALE_GRID = np.linspace(-0.099, 0.099, 67)
 # Cells are taken as known to this (fraction): temperature, composition, rounding. A working value.
 CELL_SIGMA = 0.003
 # Spots that are matched; the strongest of a place.
-MAX_SPOTS = 8
+MAX_SPOTS = 12
 # Spots from which an orientation is tried, in pairs.
 BASE_SPOTS = 5
+# Reflections of a template, the strongest, whose pairs are indexed.
+PAIRED = 14
 # Product of the relative intensities from which on two reflections may be the first two seen.
 WEAK_PAIR = 1e-3
 # Orientations whose evidence is below the best of their phase by more than this (logarithm) add
 # nothing.
 NEGLIGIBLE = 9.0
-# Factor by which a reflection's strength commonly differs from its kinematic intensity.
-STRENGTH_SPREAD = 3.0
-# Expected fall of the logarithm of strength with k² [Å²].
-FALL_SPREAD = 8.0
-# Range of the logarithm of the strengths of clutter.
-STRENGTH_RANGE = 4.0
+# Spots belong to a reflection within this squared distance, in standard deviations.
+GATE = 12.0
 # Width of the bins of the index of pairs [1/Å].
 BIN = 0.01
+# Logarithm of the strengths over which a crystal's strongest reflection is averaged, evenly.
+LOG_AMPLITUDES = np.arange(1.4, 8.3, 0.6)
+# Steps of the logarithm of thresholds.
+THRESHOLD_STEP = 0.25
+# Strengths of a spot that are told apart where it is all that is seen of a crystal: every so many
+# of the law's.
+COARSE = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Library:
     """The templates of all candidates in one array, with an index of their pairs of reflections."""
 
@@ -80,7 +91,7 @@ class Library:
         share = np.concatenate([t.share for t in templates])
         g = np.where(share > 0, g, 0)
         phase = np.repeat(np.arange(len(templates)), [len(t.weight) for t in templates])
-        first, second = np.nonzero(~np.eye(MAX_REFLECTIONS, dtype=bool))
+        first, second = np.nonzero(~np.eye(min(PAIRED, MAX_REFLECTIONS), dtype=bool))
         rows = np.broadcast_to(np.arange(len(g))[:, None], (len(g), len(first)))
         pairs = np.stack(
             [rows, np.broadcast_to(first, rows.shape), np.broadcast_to(second, rows.shape)], axis=-1
@@ -145,42 +156,80 @@ def scale_prior(prior: ScalePrior) -> np.ndarray:
     return np.asarray(density / density.sum())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visibility:
-    """What decides whether a reflection of the lattice is seen as a spot."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Expectation:
+    """What the strength law expects of every template, at every strength of its crystal."""
 
-    strongest: float
-    """Power over the floor of the strongest spot seen."""
-    farthest: float
-    """Greatest spatial frequency at which a spot was seen [1/Å]."""
-    threshold: float
-    """Power over the floor from which on spots are listed."""
-    largest: float
-    """Probability to see a reflection far above the threshold."""
+    law: StrengthLaw
+    """The law."""
+    log_share: np.ndarray
+    """Logarithm of a reflection's power over that of its template's strongest, (T, J)."""
+    first_row: np.ndarray
+    """Row of the law for each reflection at the least amplitude, shape (T, J)."""
+    all_missed: np.ndarray
+    """Logarithm of the probability that no reflection is listed, per amplitude, (T, A)."""
+    alone: np.ndarray
+    """Density of the logarithm of strength of a reflection that is all that is listed, averaged
+    over the amplitudes, times the template's weight, shape (T, J, R)."""
 
 
-def detection_probability(share: np.ndarray, k: np.ndarray, by: Visibility) -> np.ndarray:
-    """Return the probability to see a reflection.
+@lru_cache(maxsize=16)
+def expect(library: Library, threshold: float, transfer: Transfer | None = None) -> Expectation:
+    """Return what is expected of the templates of a library.
 
     Parameters
     ----------
-    share
-        Intensity over that of the strongest reflection of the template.
-    k
-        Spatial frequency [1/Å], of the shape of `share`.
-    by
-        What decides.
-
-    Notes
-    -----
-    Rises as x / (1 + x) with x the predicted power over the threshold: a slow rise, because
-    contrast transfer, tilt and dynamical scattering change powers by factors of a few. Beyond
-    the farthest spot seen it falls with the fourth power of k, because the transfer of the
-    microscope may have ended there.
+    library
+        The templates.
+    threshold
+        Power over the floor from which on spots are listed.
+    transfer
+        How the power of fringes over the floor depends on spatial frequency; ``None`` if not at
+        all.
     """
-    predicted = share * by.strongest / by.threshold
-    transfer = np.minimum(1, (by.farthest / np.maximum(k, 1e-9)) ** 4)
-    return np.asarray(by.largest * transfer * predicted / (1 + predicted))
+    law = strength_law(threshold)
+    log_share = _log_share(library.share, abs(library.g), transfer)
+    rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
+    present = (library.share > 0)[..., None]
+    missed = np.where(present, law.missed[rows], 0)
+    all_missed = missed.sum(axis=1)
+    others_missed = np.exp(all_missed[:, None] - missed, where=present, out=np.zeros_like(missed))
+    alone = np.stack(
+        [(others_missed * seen[rows]).mean(axis=-1) for seen in np.exp(law.seen[:, ::COARSE]).T],
+        axis=-1,
+    )
+    alone *= library.weight[:, None, None]
+    return Expectation(
+        law=law,
+        log_share=log_share,
+        first_row=np.ascontiguousarray(rows[..., 0]),
+        all_missed=all_missed,
+        alone=alone,
+    )
+
+
+def _log_share(share: np.ndarray, k: np.ndarray, transfer: Transfer | None) -> np.ndarray:
+    """Return the logarithm of the power of reflections over the strongest of their row."""
+    visible = share if transfer is None else share * transfer.visibility(k)
+    log = np.log(np.maximum(visible, 1e-9), dtype=np.float32)
+    log = np.where(share > 0, log, -30)
+    return np.asarray(log - log.max(axis=-1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spots:
+    """The spots of one place, as the matching needs them."""
+
+    k: np.ndarray
+    """Positions x + iy [1/Å], strongest first, shape (S,)."""
+    log_strength: np.ndarray
+    """Logarithm of the power over the floor, shape (S,)."""
+    radial: np.ndarray
+    """Standard deviation of a position along its own direction [1/Å], shape (S,)."""
+    tangential: np.ndarray
+    """The same across it, shape (S,)."""
+    log_clutter: np.ndarray
+    """Logarithm of the density of noise and clutter of that strength [Å²], shape (S,)."""
 
 
 def weigh(
@@ -188,11 +237,13 @@ def weigh(
     strength: np.ndarray,
     library: Library,
     *,
-    sigma_per_a: float,
+    sigma_per_a: float | tuple[np.ndarray, np.ndarray],
     k_range_per_a: tuple[float, float],
     threshold: float,
     evidence: Evidence,
     scale: ScalePrior,
+    transfer: Transfer | None = None,
+    noise_a2: float = 0.0,
 ) -> Evidences:
     """Return how strongly spots speak for each candidate and for an unknown crystal.
 
@@ -205,7 +256,8 @@ def weigh(
     library
         Templates of the candidates.
     sigma_per_a
-        Standard deviation of a spot's position along each axis [1/Å].
+        Standard deviation of a spot's position along each axis [1/Å], or those along and across
+        its own direction, each of shape (S,).
     k_range_per_a
         Least and greatest spatial frequency that was searched [1/Å].
     threshold
@@ -215,66 +267,68 @@ def weigh(
     scale
         Belief about the scale error: its anisotropy is integrated out here, the common error is
         left to `combine` and only decides which orientation is called the best.
+    transfer
+        How the power of fringes over the floor depends on spatial frequency.
+    noise_a2
+        Independent Fourier coefficients per area of reciprocal space [Å²], of which each makes
+        a maximum of strength R or more with probability ``exp(-R)``; 0 where the spots
+        listed are stronger than noise makes them.
     """
-    spots = (k_per_a[:, 1] + 1j * k_per_a[:, 0])[:MAX_SPOTS]
+    number = min(len(strength), MAX_SPOTS)
     if len(strength) > MAX_SPOTS:
         # Reflections as weak as the spots left out are not waited for.
         threshold = max(threshold, float(strength[MAX_SPOTS - 1]))
-    visibility = Visibility(
-        strongest=float(strength[0]),
-        farthest=float(abs(spots).max()),
-        threshold=threshold,
-        largest=evidence.max_detection,
+    # In steps, so that what is expected is tabulated a few times only.
+    threshold = float(np.exp(np.rint(np.log(threshold) / THRESHOLD_STEP) * THRESHOLD_STEP))
+    along, across = (
+        np.broadcast_to(s, len(strength))[:number]
+        for s in (sigma_per_a if isinstance(sigma_per_a, tuple) else (sigma_per_a, sigma_per_a))
     )
-    seen = detection_probability(library.share, abs(library.g), visibility)
+    power = np.maximum(strength[:number], threshold)
     k_min, k_max = k_range_per_a
-    clutter = evidence.clutter / (np.pi * (k_max**2 - k_min**2) / 2)
-    unseen = np.log1p(-seen)
-    background = unseen.sum(axis=1)
-    odds = np.log(np.maximum(seen, 1e-12) / clutter) - unseen
-
-    table = np.zeros((len(library.phases), len(SCALE_GRID)))
-    _add_singles(table, spots, library, odds, background, sigma_per_a)
-    best = _add_orientations(table, spots, strength, library, odds, background, sigma_per_a, scale)
-    unknown = _unknown_lattice(
-        spots,
-        sigma=sigma_per_a,
-        anisotropy=scale.anisotropy,
-        visibility=visibility,
-        clutter=clutter,
-        k_max=k_max,
+    expected = expect(library, threshold, transfer)
+    clutter = evidence.clutter / (np.pi * (k_max**2 - k_min**2) / 2) / expected.law.range
+    spots = _Spots(
+        k=k_per_a[:number, 1] + 1j * k_per_a[:number, 0],
+        log_strength=np.log(power),
+        radial=along,
+        tangential=across,
+        log_clutter=np.log(clutter + noise_a2 * power * np.exp(-np.minimum(power, 500.0))),
     )
-    return Evidences(phases=table, unknown=unknown, best=best)
+    table = np.zeros((len(library.phases), len(SCALE_GRID)))
+    _add_singles(table, spots, library, expected)
+    best = _add_orientations(table, spots, library, expected, scale)
+    unknown = _unknown_lattice(
+        spots, law=expected.law, anisotropy=scale.anisotropy, k_max=k_max, transfer=transfer
+    )
+    # Crystals of structures like those of the candidates, of any size of cell.
+    similar = float(table.mean())
+    return Evidences(phases=table, unknown=(1 - SIMILAR) * unknown + SIMILAR * similar, best=best)
 
 
-def _add_singles(
-    table: np.ndarray,
-    spots: np.ndarray,
-    library: Library,
-    odds: np.ndarray,
-    background: np.ndarray,
-    sigma: float,
-) -> None:
+def _add_singles(table: np.ndarray, spots: _Spots, library: Library, expected: Expectation) -> None:
     """Add the evidence of orientations that explain one spot only, for all rotations at once."""
     modulus = np.abs(library.g)
-    log_weight = np.log(library.weight)[:, None] + odds + background[:, None]
-    weight = np.where(library.share > 0, np.exp(np.clip(log_weight, -700, 700)), 0)
-    shape = (len(library.phases), len(SCALE_GRID))
     step = SCALE_GRID[1] - SCALE_GRID[0]
     row = np.broadcast_to(library.phase[:, None], modulus.shape)
-    for spot in np.abs(spots):
+    bins = np.minimum(
+        expected.law.column(spots.log_strength) // COARSE, expected.alone.shape[2] - 1
+    )
+    for k, bin_of, sigma, log_clutter in zip(
+        np.abs(spots.k), bins, spots.radial, spots.log_clutter, strict=True
+    ):
         # Lengths too long by e put a spot at g / (1 + e).
-        column = np.rint((modulus / spot - 1 - SCALE_GRID[0]) / step).astype(int)
-        inside = (column >= 0) & (column < len(SCALE_GRID)) & (weight > 0)
+        column = np.rint((modulus / k - 1 - SCALE_GRID[0]) / step).astype(int)
+        inside = (column >= 0) & (column < len(SCALE_GRID)) & (library.share > 0)
         comb = np.bincount(
             row[inside] * len(SCALE_GRID) + column[inside],
-            weight[inside],
+            expected.alone[..., bin_of][inside],
             minlength=table.size,
-        ).reshape(shape)
-        width = np.hypot(sigma / spot, CELL_SIGMA)
+        ).reshape(table.shape)
+        width = np.hypot(sigma / k, CELL_SIGMA)
         blur = np.exp(-0.5 * ((SCALE_GRID[:, None] - SCALE_GRID) / width) ** 2)
         # The spot may lie anywhere on half a ring of radius k: its density in two dimensions.
-        table += comb @ blur / (np.pi * spot * np.sqrt(2 * np.pi) * spot * width)
+        table += comb @ blur * np.exp(-log_clutter) / (np.pi * k**2 * np.sqrt(2 * np.pi) * width)
 
 
 def _accumulate(
@@ -285,45 +339,65 @@ def _accumulate(
     width: np.ndarray,
 ) -> None:
     """Add Gaussians over the scale error, each of height exp(log_weight), to their phases."""
-    if len(phase) == 0:
-        return
     total = np.hypot(width, CELL_SIGMA)
     height = np.exp(np.clip(log_weight, -700, 700)) * width / total
     curve = height[:, None] * np.exp(-0.5 * ((SCALE_GRID - centre[:, None]) / total[:, None]) ** 2)
     np.add.at(table, phase, curve)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Orientations:
+    """Templates turned so that two of their reflections lie on two spots."""
+
+    template: np.ndarray
+    """Row of the library, shape (H,)."""
+    rotation: np.ndarray
+    """Unit complex numbers, shape (H,)."""
+    mirrored: np.ndarray
+    """Whether the template is mirrored first, shape (H,)."""
+    ratio: np.ndarray
+    """Length of the two spots over that of the two reflections, shape (H,)."""
+
+
 def _candidate_orientations(
-    spots: np.ndarray, library: Library, sigma: float, anisotropy: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return template, rotation (unit complex) and mirror (bool) suggested by pairs of spots."""
+    spots: _Spots, library: Library, anisotropy: float
+) -> _Orientations | None:
+    """Return the orientations that pairs of spots suggest."""
     found = []
-    base = spots[:BASE_SPOTS]
+    base = spots.k[:BASE_SPOTS]
     for i in range(len(base)):
         for j in range(i + 1, len(base)):
             a, b = base[i], base[j]
             if abs((a.conjugate() * b).imag) < 0.1 * abs(a) * abs(b):
                 continue
-            rows = _pairs_of_length(library, abs(a), abs(b), sigma)
+            length = abs(base[[i, j]])
+            along, across = spots.radial[[i, j]] / length, spots.tangential[[i, j]] / length
+            rows = _pairs_of_length(
+                library, float(length[0]), float(length[1]), float((along * length).max())
+            )
             template, first, second = library.pairs[rows].T
             ga, gb = library.g[template, first], library.g[template, second]
             # Ratio and angle do not depend on the scale.
-            spread = sigma * np.hypot(1 / abs(a), 1 / abs(b)) + 2 * anisotropy
-            for mirrored in (False, True):
-                pa, pb = (ga.conj(), gb.conj()) if mirrored else (ga, gb)
-                measured = b / a
-                predicted = pb / pa
-                off = np.minimum(abs(measured - predicted), abs(measured + predicted))
-                good = off < 3.0 * spread * max(abs(measured), 1.0)
+            ratio_off, angle_off = (3 * np.hypot(*s) + 2 * anisotropy for s in (along, across))
+            for mirror in (False, True):
+                pa, pb = (ga.conj(), gb.conj()) if mirror else (ga, gb)
+                # 1 where the second reflection falls upon the second spot, -1 upon its mate.
+                relative = (b / a) / (pb / pa)
+                good = (abs(abs(relative.real) - 1) < ratio_off) & (abs(relative.imag) < angle_off)
                 rotation = a / pa[good]
+                ratio = np.stack([abs(a) / abs(pa[good]), abs(b) / abs(pb[good])])
                 found.append(
-                    (template[good], rotation / abs(rotation), np.full(good.sum(), mirrored))
+                    (
+                        template[good],
+                        rotation / abs(rotation),
+                        np.full(good.sum(), mirror),
+                        along**-2.0 @ ratio / np.sum(along**-2.0),
+                    )
                 )
-    if not found:
-        empty = np.zeros(0, dtype=int)
-        return empty, np.zeros(0, dtype=complex), np.zeros(0, dtype=bool)
-    template, rotation, mirror = (np.concatenate(a) for a in zip(*found, strict=True))
-    return template, rotation, mirror
+    if not sum(len(f[0]) for f in found):
+        return None
+    template, rotation, mirrored, ratio = (np.concatenate(a) for a in zip(*found, strict=True))
+    return _Orientations(template=template, rotation=rotation, mirrored=mirrored, ratio=ratio)
 
 
 def _pairs_of_length(library: Library, first: float, second: float, sigma: float) -> np.ndarray:
@@ -338,39 +412,58 @@ def _pairs_of_length(library: Library, first: float, second: float, sigma: float
 
 def _add_orientations(
     table: np.ndarray,
-    spots: np.ndarray,
-    strength: np.ndarray,
+    spots: _Spots,
     library: Library,
-    odds: np.ndarray,
-    background: np.ndarray,
-    sigma: float,
+    expected: Expectation,
     scale: ScalePrior,
 ) -> tuple[Match | None, ...]:
     """Add the evidence of orientations that explain two spots or more; return the best of each."""
     none: tuple[Match | None, ...] = (None,) * len(library.phases)
-    template, rotation, mirror = _candidate_orientations(spots, library, sigma, scale.anisotropy)
-    if len(template) == 0:
+    tried = _candidate_orientations(spots, library, scale.anisotropy)
+    if tried is None:
         return none
-    g = library.g[template]
-    g = np.where(mirror[:, None], g.conj(), g) * rotation[:, None]
-    measured, nearest, matched = _assign(g, library.share[template] > 0, spots, sigma)
-    prior = background[template] + np.log(library.weight[template])
-    odds = odds[template] + _strength_odds(
-        strength[nearest] / strength[0], library.share[template], abs(g), matched
+    from interphase.diffraction.matching_kernels import rough_scores
+
+    law = expected.law
+    rough, explained = rough_scores(
+        tried.template,
+        tried.rotation * tried.ratio,
+        tried.mirrored,
+        library.g,
+        library.share > 0,
+        expected.first_row,
+        spots.k,
+        spots.radial,
+        spots.tangential,
+        spots.log_clutter,
+        law.column(spots.log_strength),
+        scale.anisotropy,
+        GATE,
+        law.seen,
+        law.missed,
+        expected.all_missed,
+        law.rows_apart(LOG_AMPLITUDES),
     )
-    rough = prior + _rough_evidence(g, measured, matched, odds, sigma, scale.anisotropy)
-    phase = library.phase[template]
+    rough += np.log(library.weight[tried.template])
+    phase = library.phase[tried.template]
     greatest = np.full(len(library.phases), -np.inf)
     np.maximum.at(greatest, phase, rough)
-    kept = (matched.sum(axis=1) >= 2) & (rough > greatest[phase] - NEGLIGIBLE)
-    template, phase, g, measured, nearest, matched, prior, odds = (
-        x[kept] for x in (template, phase, g, measured, nearest, matched, prior, odds)
-    )
-    log_weight, centre, width, matched = _fit(g, measured, matched, odds, sigma, scale.anisotropy)
+    kept = (explained >= 2) & (rough > greatest[phase] - NEGLIGIBLE)
+    if not kept.any():
+        return none
+    template, phase = tried.template[kept], phase[kept]
+    g = library.g[template]
+    g = np.where(tried.mirrored[kept, None], g.conj(), g) * tried.rotation[kept, None]
+    present = library.share[template] > 0
+    pairing = _pair(g, tried.ratio[kept], present, spots, scale.anisotropy)
+    odds = _log_odds(expected, expected.log_share[template], pairing)
+    background = expected.all_missed[template]
+    prior = np.log(library.weight[template])
+    log_weight, centre, width, matched = _fit(g, pairing, odds, background, scale.anisotropy)
     count = matched.sum(axis=1)
     # Every pair among the matched base spots led to this orientation once; and of the two mirror
     # images one is meant.
-    base = (matched & (nearest < BASE_SPOTS)).sum(axis=1)
+    base = (matched & (pairing.spot < BASE_SPOTS)).sum(axis=1)
     log_weight += prior - np.log(np.maximum(base * (base - 1), 1))
     keep = (count >= 2) & np.isfinite(log_weight)
     if not keep.any():
@@ -388,7 +481,8 @@ def _add_orientations(
             continue
         t = template[h]
         pairs = tuple(
-            (int(nearest[h, j]), _triple(library.hkl[t, j])) for j in np.flatnonzero(matched[h])
+            (int(pairing.spot[h, j]), _triple(library.hkl[t, j]))
+            for j in np.flatnonzero(matched[h])
         )
         best.append(
             Match(
@@ -406,120 +500,135 @@ def _triple(indices: np.ndarray) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _strength_odds(
-    measured: np.ndarray, predicted: np.ndarray, k: np.ndarray, matched: np.ndarray
-) -> np.ndarray:
-    """Return the logarithm of how much better relative strengths fit a reflection than clutter.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pairing:
+    """Which spot each reflection of each orientation is, if any; all of shape (H, J)."""
 
-    The transfer of the microscope falls with k as ``exp(-b k²)`` with b to be found for each
-    orientation. About that, contrast transfer, tilt and dynamical scattering spread the ratio
-    of measured to predicted by a factor of `STRENGTH_SPREAD`, and one time in ten by anything;
-    clutter has any strength. All arrays have the shape (H, J).
-    """
-    sigma = np.log(STRENGTH_SPREAD)
-    off = np.log(measured / np.maximum(predicted, 1e-6))
-    square = np.where(matched, k**2, 0)
-    count = np.maximum(matched.sum(axis=1, keepdims=True), 1)
-    mean_off = (off * matched).sum(axis=1, keepdims=True) / count
-    mean_square = square.sum(axis=1, keepdims=True) / count
-    from_mean = np.where(matched, k**2 - mean_square, 0)
-    # A prior keeps two spots from setting any fall.
-    fall = -(from_mean * (off - mean_off)).sum(axis=1, keepdims=True) / (
-        (from_mean**2).sum(axis=1, keepdims=True) + (sigma / FALL_SPREAD) ** 2
-    )
-    off = off - mean_off + np.clip(fall, 0, None) * (k**2 - mean_square)
-    regular = np.exp(-0.5 * (off / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
-    return np.asarray(np.log(0.9 * regular * STRENGTH_RANGE + 0.1))
+    spot: np.ndarray
+    """Number of the nearest spot."""
+    measured: np.ndarray
+    """Its position or that of its mate, x + iy [1/Å]."""
+    matched: np.ndarray
+    """Whether they belong together."""
+    radial: np.ndarray
+    """Standard deviation of the spot's position along its own direction [1/Å]."""
+    tangential: np.ndarray
+    """The same across it."""
+    log_strength: np.ndarray
+    """Logarithm of the spot's power over the floor."""
+    log_clutter: np.ndarray
+    """Logarithm of the density of noise and clutter of that strength [Å²]."""
 
 
-def _rough_evidence(
+def _pair(
     g: np.ndarray,
-    measured: np.ndarray,
-    matched: np.ndarray,
-    odds: np.ndarray,
-    sigma: float,
-    anisotropy: float,
-) -> np.ndarray:
-    """Return about the logarithm of the evidence of each orientation, to drop hopeless ones."""
-    length2 = np.square(g.real) + np.square(g.imag)
-    residual = measured - g
-    shift = (matched * (g.conj() * residual).real).sum(axis=1) / np.maximum(
-        (matched * length2).sum(axis=1), 1e-9
-    )
-    residual -= shift[:, None] * g
-    spread = sigma**2 + 2 * anisotropy**2 * length2
-    misfit = (np.square(residual.real) + np.square(residual.imag)) / spread
-    worth = odds - np.log(2 * np.pi * sigma**2) - 0.5 * misfit
-    return np.asarray((matched * np.maximum(worth, 0)).sum(axis=1))
+    ratio: np.ndarray,
+    present: np.ndarray,
+    spots: _Spots,
+    anisotropy: float | np.ndarray,
+) -> _Pairing:
+    """Pair reflections with spots: the nearest (or its Friedel mate) each, within `GATE`.
 
-
-def _assign(
-    g: np.ndarray, present: np.ndarray, spots: np.ndarray, sigma: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the spot nearest to each reflection, its number, and whether they belong together.
-
-    Each reflection takes the nearest spot (or its Friedel mate), each spot its nearest
-    reflection, within four standard deviations and the widest scale error.
+    `ratio` is the scale that the orientation was found with; what it leaves of an anisotropic
+    strain comes on top of the errors of the spots.
     """
-    plus, minus = abs(g[..., None] - spots), abs(g[..., None] + spots)
+    scaled = g * np.reshape(ratio, (-1, 1))
+    direction = (g / np.maximum(abs(g), 1e-9)).conj()
+    strain = np.square(np.reshape(np.minimum(anisotropy, 0.03), (-1, 1)) * abs(g))[..., None]
+    along, across = (np.square(sigma) + strain for sigma in (spots.radial, spots.tangential))
+
+    def squares(k: np.ndarray) -> np.ndarray:
+        off = (k - scaled[..., None]) * direction[..., None]
+        return np.asarray(np.square(off.real) / along + np.square(off.imag) / across)
+
+    plus, minus = squares(spots.k), squares(-spots.k)
     distance = np.where(present[..., None], np.minimum(plus, minus), np.inf)
     nearest = distance.argmin(axis=2)
     own = np.take_along_axis(distance, nearest[..., None], axis=2)[..., 0]
     mutual = np.take_along_axis(distance.argmin(axis=1), nearest, axis=1) == np.arange(g.shape[1])
+    matched = mutual & (own < GATE)
     closer = np.take_along_axis(plus <= minus, nearest[..., None], axis=2)[..., 0]
-    measured = spots[nearest] * np.where(closer, 1, -1)
-    return measured, nearest, mutual & (own < 4 * sigma + 0.08 * abs(g))
+    return _Pairing(
+        spot=nearest,
+        measured=spots.k[nearest] * np.where(closer, 1, -1),
+        matched=matched,
+        radial=spots.radial[nearest],
+        tangential=spots.tangential[nearest],
+        log_strength=spots.log_strength[nearest],
+        log_clutter=spots.log_clutter[nearest],
+    )
+
+
+def _log_odds(expected: Expectation, log_share: np.ndarray, pairing: _Pairing) -> np.ndarray:
+    """Return the logarithm of listed over missed of matched reflections, shape (H, J, A)."""
+    law = expected.law
+    rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
+    odds = law.seen[rows, law.column(pairing.log_strength)[..., None]] - law.missed[rows]
+    return np.where(pairing.matched[..., None], odds, 0)
 
 
 def _fit(
     g: np.ndarray,
-    measured: np.ndarray,
-    matched: np.ndarray,
+    pairing: _Pairing,
     odds: np.ndarray,
-    sigma: float,
+    background: np.ndarray,
     anisotropy: float | np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the evidence of each orientation with rotation and anisotropic strain integrated out.
 
     Rotation has a flat prior over half a turn, the two anisotropic strains a normal one of
-    standard deviation `anisotropy`; the scale error e stays, as a Gaussian of log height,
-    centre and width. A reflection whose misfit makes it worth less than missing it is counted
-    as missed.
+    standard deviation `anisotropy`, and the crystal's strength an even one over `LOG_AMPLITUDES`;
+    the scale error e stays, as a Gaussian of log height, centre and width. A reflection whose
+    misfit makes it worth less than missing it is counted as missed.
     """
-    log_height = np.zeros(len(g))
-    centre = np.zeros(len(g))
-    width = np.ones(len(g))
+    amplitude = (odds.sum(axis=1) + background).argmax(axis=1)
+    likeliest = np.take_along_axis(odds, amplitude[:, None, None], axis=2)[..., 0]
+    area = np.log(2 * np.pi * pairing.radial * pairing.tangential)
+    gain = likeliest - area - pairing.log_clutter
+    direction = (g / np.maximum(abs(g), 1e-9)).conj()
+
+    def parts(displacement: np.ndarray) -> np.ndarray:
+        """Return the radial and tangential parts in standard deviations, (H, 2 J, ...)."""
+        turned = displacement * direction.reshape(g.shape + (1,) * (displacement.ndim - 2))
+        return np.concatenate(
+            [
+                part / sigma.reshape(g.shape + (1,) * (displacement.ndim - 2))
+                for part, sigma in (
+                    (turned.real, pairing.radial),
+                    (turned.imag, pairing.tangential),
+                )
+            ],
+            axis=1,
+        )
+
+    # A spot lies at g (1 - e), turned and strained a little.
+    columns = parts(np.stack([1j * g, g.conj(), 1j * g.conj()], axis=-1))
+    residual, radius = parts(pairing.measured - g), parts(g)
+    matched = pairing.matched
     for _ in range(2):
-        weight = matched / sigma**2
-        # A spot lies at g (1 - e), turned and strained a little.
-        columns = np.stack([1j * g, g.conj(), 1j * g.conj()], axis=-1)
-        residual = measured - g
-        normal = np.einsum("hj,hja,hjb->hab", weight, columns.conj(), columns).real
+        used = np.concatenate([matched, matched], axis=1)
+        c, r, s = columns * used[..., None], residual * used, radius * used
+        normal = np.einsum("hja,hjb->hab", c, c)
         normal[:, 0, 0] += 1e-6
         normal[:, [1, 2], [1, 2]] += np.reshape(anisotropy, (-1, 1)) ** -2.0
         inverse = np.linalg.inv(normal)
-
-        def project(
-            a: np.ndarray,
-            b: np.ndarray,
-            weight: np.ndarray = weight,
-            columns: np.ndarray = columns,
-            inverse: np.ndarray = inverse,
-        ) -> np.ndarray:
-            """Return the inner product of two displacement fields, nuisances projected out."""
-            plain = np.einsum("hj,hj,hj->h", weight, a.conj(), b).real
-            left = np.einsum("hj,hja,hj->ha", weight, columns.conj(), a).real
-            right = np.einsum("hj,hja,hj->ha", weight, columns.conj(), b).real
-            return np.asarray(plain - np.einsum("ha,hab,hb->h", left, inverse, right))
-
-        curvature = np.maximum(project(g, g), 1e-6)
-        centre = -project(g, residual) / curvature
+        of_scale, of_rest = (np.einsum("hja,hj->ha", c, x) for x in (s, r))
+        # Inner products with the nuisances projected out.
+        project = np.einsum("ha,hab->hb", of_scale, inverse)
+        curvature = np.maximum((s * s).sum(axis=1) - (project * of_scale).sum(axis=1), 1e-6)
+        centre = -((s * r).sum(axis=1) - (project * of_rest).sum(axis=1)) / curvature
         width = curvature**-0.5
-        chi2 = project(residual, residual) - centre**2 * curvature
-        count = matched.sum(axis=1)
+        chi2 = (
+            (r * r).sum(axis=1)
+            - np.einsum("ha,hab,hb->h", of_rest, inverse, of_rest)
+            - centre**2 * curvature
+        )
+        of_all = (odds * matched[..., None]).sum(axis=1) + background
+        greatest = of_all.max(axis=1)
+        strength = greatest + np.log(np.exp(of_all - greatest[:, None]).mean(axis=1))
         log_height = (
-            (matched * odds).sum(axis=1)
-            - count * np.log(2 * np.pi * sigma**2)
+            strength
+            - (matched * (area + pairing.log_clutter)).sum(axis=1)
             - 0.5 * chi2
             + 1.5 * np.log(2 * np.pi)
             - 0.5 * np.linalg.slogdet(normal)[1]
@@ -527,14 +636,10 @@ def _fit(
             - np.log(np.pi)
         )
         # Drop what fits worse than it would be missed.
-        strain = np.einsum(
-            "hab,hb->ha",
-            inverse,
-            np.einsum("hj,hja,hj->ha", weight, columns.conj(), residual + centre[:, None] * g).real,
-        )
-        left_over = residual + centre[:, None] * g - np.einsum("hja,ha->hj", columns, strain)
-        worth = odds - np.log(2 * np.pi * sigma**2) - 0.5 * abs(left_over) ** 2 / sigma**2
-        matched = matched & (worth > 0)
+        strain = np.einsum("hab,hb->ha", inverse, of_rest + centre[:, None] * of_scale)
+        left_over = residual + centre[:, None] * radius - np.einsum("hja,ha->hj", columns, strain)
+        misfit = np.square(left_over).reshape(len(g), 2, -1).sum(axis=1)
+        matched = matched & (gain - 0.5 * misfit > 0)
     # Lengths too long by e shorten g by the factor 1 / (1 + e).
     return log_height, centre / (1 - centre), width, matched
 
@@ -549,20 +654,24 @@ NETS: dict[str, tuple[float, complex]] = {
 # All other nets are oblique: any two spots, with this share and this freedom of shape.
 OBLIQUE_SHARE = 0.85
 OBLIQUE_STRAIN = 0.3
+# Share of unknown crystals whose structure is like that of a candidate but for the size of its
+# cell, which is anything within the range of `SCALE_GRID`.
+SIMILAR = 0.5
 # Range of the logarithm of an unknown crystal's spacings.
 LOG_RANGE = 1.6
+# Spots from which the net of an unknown crystal is tried.
+NET_SPOTS = 8
 # Half of the points of a net with indices up to 2.
 _ORDERS = np.array([(m, n) for m in range(3) for n in range(-2, 3) if m > 0 or n > 0])
 
 
 def _unknown_lattice(
-    spots: np.ndarray,
+    spots: _Spots,
     *,
-    sigma: float,
+    law: StrengthLaw,
     anisotropy: float,
-    visibility: Visibility,
-    clutter: float,
     k_max: float,
+    transfer: Transfer | None,
 ) -> float:
     """Return the likelihood of a crystal with a lattice that is not among the candidates.
 
@@ -571,17 +680,18 @@ def _unknown_lattice(
     do, with intensities that fall with the square of the spatial frequency.
     """
     first, second, share, strain = [], [], [], []
-    symmetric = 2 * len(NETS) * len(spots)
+    several = spots.k[:NET_SPOTS]
+    symmetric = 2 * len(NETS) * len(several)
     for prior, ratio in NETS.values():
         # Any spot may be the first point of the net, or that of its second shell.
         for shell in (1.0, 1 + ratio):
-            for base in spots:
+            for base in several:
                 first.append(base / shell)
                 second.append(base / shell * ratio)
                 share.append(prior / 2)
                 strain.append(anisotropy)
-    for i, a in enumerate(spots):
-        for b in spots[:i]:
+    for i, a in enumerate(several):
+        for b in several[:i]:
             if abs((a.conjugate() * b).imag) > 0.1 * abs(a) * abs(b):
                 first.append(a)
                 second.append(b)
@@ -591,31 +701,33 @@ def _unknown_lattice(
     length = abs(g)
     intensity = (length.min(axis=1, keepdims=True) / np.maximum(length, 1e-9)) ** 2
     intensity = np.where(length < k_max, intensity, 0)
-    seen = detection_probability(intensity, length, visibility)
-    odds = np.log(np.maximum(seen, 1e-12) / (1 - seen) / clutter)
-    measured, _, matched = _assign(g, intensity > 0, spots, sigma)
-    log_height, _, width, matched = _fit(g, measured, matched, odds, sigma, np.array(strain))
+    log_share = _log_share(intensity, length, transfer)
+    rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
+    background = np.where(intensity[..., None] > 0, law.missed[rows], 0).sum(axis=1)
+    pairing = _pair(g, np.ones(len(g)), intensity > 0, spots, np.array(strain))
+    odds = law.seen[rows, law.column(pairing.log_strength)[..., None]] - law.missed[rows]
+    odds = np.where(pairing.matched[..., None], odds, 0)
+    log_height, _, width, matched = _fit(g, pairing, odds, background, np.array(strain))
     count = np.maximum(matched.sum(axis=1), 1).astype(float)
     # A net is found from each of its spots, an oblique one from each of its pairs of spots.
     count[symmetric:] *= np.maximum(count[symmetric:] - 1, 1) / 2
-    log_weight = (
-        log_height
-        + np.log1p(-seen).sum(axis=1)
-        + np.log(np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count)
+    log_weight = log_height + np.log(
+        np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count
     )
-    several = np.exp(np.clip(log_weight, -700, 700)).sum()
-    return float(several + _single_rows(spots, visibility, clutter, k_max))
+    lattices = np.exp(np.clip(log_weight, -700, 700)).sum()
+    return float(lattices + _single_rows(spots, law, k_max))
 
 
-def _single_rows(spots: np.ndarray, visibility: Visibility, clutter: float, k_max: float) -> float:
+def _single_rows(spots: _Spots, law: StrengthLaw, k_max: float) -> float:
     """Return the likelihood of unknown crystals of which one spot is all that shows.
 
     Its spacing may be any, evenly in the logarithm, and its direction too; the second order, of a
     quarter of the strength, is seen or missed like any reflection.
     """
-    k = abs(spots)
-    first = detection_probability(np.ones(len(k)), k, visibility)
-    order = np.where(
-        2 * k < k_max, detection_probability(np.full(len(k), 0.25), 2 * k, visibility), 0
-    )
-    return float(OBLIQUE_SHARE * (first / clutter / (np.pi * k**2 * LOG_RANGE) * (1 - order)).sum())
+    k = abs(spots.k)
+    first = law.seen[law.row(LOG_AMPLITUDES)][:, law.column(spots.log_strength)].T
+    second = law.missed[law.row(LOG_AMPLITUDES + np.log(0.25))]
+    order = np.where((2 * k < k_max)[:, None], second, 0)
+    seen = np.exp(first + order).mean(axis=1)
+    density = np.exp(-spots.log_clutter) / (np.pi * k**2 * LOG_RANGE)
+    return float(OBLIQUE_SHARE * (seen * density).sum())

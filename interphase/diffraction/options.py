@@ -1,5 +1,6 @@
 """What identification may be asked to do, as values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -49,16 +50,14 @@ class ScalePrior:
 class Evidence:
     """The numbers of the evidence model, tuned on simulated calibration scenes.
 
-    How and on what: ``simulations/single_crystallites``.
+    How and on what: ``simulations/phase_identification``.
     """
 
-    position_sigma: float = 0.25
-    """A spot's standard deviation times the length that limits it (window or crystallite)."""
-    clutter: float = 0.5
-    """Expected number of spots per crystalline place that do not belong to its crystal."""
+    clutter: float = 0.6
+    """Expected number of spots per crystalline place that belong neither to its crystal nor to
+    noise."""
     max_detection: float = 0.9
-    """Probability to see a reflection that is predicted far above the noise: contrast transfer
-    and tilt delete the others."""
+    """Probability to see a ring of a pattern that is predicted far above the noise."""
     unknown_prior: float = 0.2
     """Prior probability that a crystalline place is none of the candidates."""
 
@@ -67,10 +66,11 @@ class Evidence:
 class Options:
     """How to look for phases in an image or a pattern."""
 
-    window_a: float = 50.0
-    """Side of the window whose power spectrum is taken [Å]; matched to crystallites of 3-5 nm."""
+    windows_a: tuple[float, ...] = (32.0, 50.0, 80.0)
+    """Sides of the windows whose power spectra are taken [Å]. A crystallite shows best in a window
+    of 1.3 times its diameter; these lose at most a tenth of its power from 2.5 to 8 nm."""
     overlap: int = 4
-    """Windows per window length: the step is ``window_a / overlap``."""
+    """Windows per window length: the step is a window's side over `overlap`."""
     d_min_a: float = 1.2
     """Smallest spacing looked for [Å]."""
     d_max_a: float = 6.0
@@ -83,15 +83,26 @@ class Options:
     """Belief about the common scale error."""
     evidence: Evidence = Evidence()
     """Numbers of the evidence model."""
+    prior: Mapping[str, float] | None = None
+    """Relative weights of candidates before looking, by identifier; those not named weigh 1. The
+    answer stays that of equal weights; what these make of it stands beside it."""
 
     @classmethod
     def for_scanned_image(cls) -> Self:
-        """Return options for an annular dark-field image: its contrast and its scan's errors."""
+        """Return options for a scanned image, dark or annular bright field.
+
+        An annular bright field is dark where a dark field is bright: what an atom scatters out of
+        the cone is missing from the ring. The phase contrast of inner and outer part of the ring
+        cancels, and the weight of atoms that is left is nearer to the dark field's than to that of
+        a plane wave, so one set of options serves both; it also says how far the scan errs.
+        """
         return cls(contrast=Contrast.DARK_FIELD, scale=ScalePrior.for_scanned_image())
 
     def __post_init__(self) -> None:
-        if not self.window_a > 0:
-            raise ParameterError(f"window_a is {self.window_a!r} Å: expected a length > 0")
+        if not self.windows_a or not all(0 < side < float("inf") for side in self.windows_a):
+            raise ParameterError(
+                f"windows_a is {self.windows_a!r} Å: expected lengths > 0, such as (32, 50, 80)"
+            )
         if not 1 <= self.overlap <= 16:
             raise ParameterError(f"overlap is {self.overlap!r}: expected 1 to 16")
         if not 0 < self.d_min_a < self.d_max_a:
@@ -103,3 +114,9 @@ class Options:
             raise ParameterError(
                 f"false_alarm is {self.false_alarm!r}: expected a probability up to 0.5"
             )
+        for phase, weight in (self.prior or {}).items():
+            if not 0 < weight < float("inf"):
+                raise ParameterError(
+                    f"the prior weight of {phase} is {weight!r}: expected a finite number > 0; "
+                    "to leave a phase out, take it from the candidates"
+                )

@@ -20,6 +20,11 @@ class Posterior:
     """Probability of each value of `SCALE_GRID` from all places, shape (E,)."""
     scale_of: np.ndarray
     """Mean scale error of each place under each candidate, shape (R, C)."""
+    scale_sigma_of: np.ndarray
+    """Standard deviation of what the prior and all other places say of the scale error of each
+    place, shape (R,)."""
+    informed: np.ndarray | None = None
+    """`probability` where the candidates do not weigh the same beforehand; ``None`` if they do."""
 
     @property
     def scale_sigma(self) -> float:
@@ -35,6 +40,7 @@ def combine(
     chance: np.ndarray,
     scale: np.ndarray,
     unknown_prior: float,
+    weights: np.ndarray | None = None,
 ) -> Posterior:
     """Return posterior probabilities of all places of an image.
 
@@ -50,7 +56,9 @@ def combine(
         Prior probability of each scale error, shape (E,).
     unknown_prior
         Prior probability of a crystal that is none of the candidates; the candidates share the
-        rest evenly.
+        rest.
+    weights
+        Relative prior weight of each candidate, shape (C,); even unless given.
 
     Notes
     -----
@@ -59,8 +67,9 @@ def combine(
     twenty is allowed to mislead.
     """
     n_places, n_candidates, _ = phases.shape
-    share = (1 - unknown_prior) / max(n_candidates, 1)
-    joint = share * phases.sum(axis=1) + unknown_prior * unknown[:, None]
+    weights = np.ones(n_candidates) if weights is None else weights
+    share = (1 - unknown_prior) * weights / max(weights.sum(), np.finfo(float).tiny)
+    joint = np.einsum("c,rce->re", share, phases) + unknown_prior * unknown[:, None]
     joint = joint / np.maximum(joint.max(axis=1, keepdims=True), np.finfo(float).tiny)
     log_factor = np.log((1 - ODD_PLACE) * joint + ODD_PLACE)
     log_belief = np.log(np.maximum(scale, np.finfo(float).tiny)) + log_factor.sum(axis=0)
@@ -74,10 +83,13 @@ def combine(
     weighted = phases * others[:, None, :]
     mass = weighted.sum(axis=2)
     mean = (weighted @ SCALE_GRID) / np.maximum(mass, np.finfo(float).tiny)
+    centre = others @ SCALE_GRID
+    variance = np.einsum("re,re->r", others, (SCALE_GRID - centre[:, None]) ** 2)
     return Posterior(
         probability=np.concatenate([crystal * (1 - chance[:, None]), chance[:, None]], axis=1),
         scale=_normalised(log_belief[None])[0],
         scale_of=mean.reshape(n_places, n_candidates),
+        scale_sigma_of=np.sqrt(variance),
     )
 
 

@@ -5,12 +5,13 @@ whose spots noise would least likely make, and grows over neighbouring windows t
 the same spots. What is left over may start further places.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from interphase.diffraction.spectra import Frequencies, WindowGrid
-from interphase.diffraction.spots import SpotTable
+from interphase.diffraction.spots import THRESHOLD, SpotTable
 
 # Spots of neighbouring windows within this many frequency pixels are the same reflection.
 SAME = 1.8
@@ -21,6 +22,10 @@ SIDE_LOBE = 1 / 400
 DEPENDENT = 1 / 50
 # More places than this are not looked for; an image full of crystals has fewer.
 MAX_PLACES = 2000
+# Spots that are taken together, at most, to tell a place from noise.
+MOST_SPOTS = 4
+# Power over the floor from which on a spot is none of the noise of its window.
+STRONG = 12.0
 # A place is drawn over the windows in which it has this share of its greatest strength.
 EDGE = 0.25
 
@@ -37,45 +42,63 @@ class Place:
     """Probability that noise makes such a place anywhere in the image."""
     windows: np.ndarray
     """Indices of the windows of the place, shape (W,)."""
-    centre: tuple[float, float]
-    """Centre (row, column) in windows, weighted by strength."""
+    window_a: float | None = None
+    """Side of these windows [Å]; ``None`` in a pattern."""
+    centre_a: tuple[float, float] | None = None
+    """Centre (y, x) from the first pixel, weighted by strength [Å]; ``None`` in a pattern."""
 
 
 def noise_probability(
     window: np.ndarray, strength: np.ndarray, *, n_windows: int, frequencies: float, places: float
 ) -> np.ndarray:
-    """Return, per window, the probability that noise makes its spots anywhere in the image.
+    r"""Return, per window, the probability that noise makes its spots anywhere in the image.
 
     Parameters
     ----------
     window
         Index of the window of each spot, shape (S,).
     strength
-        Power over the floor, shape (S,).
+        Power over the floor, shape (S,), at least `THRESHOLD`.
     n_windows
         Number of windows of the image.
     frequencies
-        Number of spatial frequencies searched in a window.
+        Number n of spatial frequencies searched in a window.
     places
         Number of independent windows.
 
     Notes
     -----
-    The expected number of noise spots of strength z in a window is ``frequencies * exp(-z)``;
-    m or more of them happen with about its m-th power over m!. The best m from 1 to 3 is taken
-    and paid for with a factor 3, and the result is corrected for the places searched.
+    What is extreme about m spots is the sum of their strengths z. Noise makes
+    :math:`\lambda = n e^{-z_0}` spots above the threshold :math:`z_0`, each exceeding it by an
+    exponential variable; the expected number of sets of m whose sum is as great is
+
+    .. math:: \frac{\lambda^m}{m!} Q\Big(m, \sum z - m z_0\Big)
+
+    with Q the regularised upper gamma function. The least of all m up to `MOST_SPOTS` is taken and
+    paid for with as large a factor, and the result is corrected for the places searched.
     """
+    from scipy import special
+
     order = np.lexsort((-strength, window))
-    ranked_window, ranked = window[order], strength[order]
+    ranked_window, excess = window[order], strength[order] - THRESHOLD
     first = np.searchsorted(ranked_window, np.arange(n_windows))
     last = np.searchsorted(ranked_window, np.arange(n_windows), side="right")
     best = np.full(n_windows, np.inf)
-    for m, factorial in ((1, 1), (2, 2), (3, 6)):
+    total = np.zeros(n_windows)
+    log_expected = np.log(frequencies) - THRESHOLD
+    for m in range(1, MOST_SPOTS + 1):
         has = last - first >= m
-        z = ranked[first[has] + m - 1]
-        expected = (frequencies * np.exp(-z)) ** m / factorial
-        best[has] = np.minimum(best[has], expected)
-    return np.asarray(-np.expm1(-3 * places * best))
+        total[has] += excess[first[has] + m - 1]
+        # The tail of a gamma variable underflows where the sum is large.
+        tail = special.gammaincc(m, total[has])
+        log_tail = np.where(
+            tail > 0,
+            np.log(np.maximum(tail, 1e-300)),
+            (m - 1) * np.log(np.maximum(total[has], 1)) - total[has] - special.gammaln(m),
+        )
+        log_sets = m * log_expected - special.gammaln(m + 1) + log_tail
+        best[has] = np.minimum(best[has], np.exp(np.minimum(log_sets, 50)))
+    return np.asarray(-np.expm1(-MOST_SPOTS * places * best))
 
 
 def find_places(
@@ -123,7 +146,9 @@ def find_places(
             inside = labels.ravel() == labels.ravel()[seed]
             member = same & inside[spots.window]
             places.append(
-                _place(spots, member, sign, which, len(own), shown * inside, p_value[seed], grid)
+                _place(
+                    spots, member, sign, which, len(own), shown * inside, p_value[seed], grid, freq
+                )
             )
             free &= ~member
             # Weaker reflections of the same lattice that the first window did not show.
@@ -138,8 +163,8 @@ def _same_spots(
     k: np.ndarray, template: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which spots lie on one of `template` or its mate, with what sign, and on which."""
-    plus = np.linalg.norm(k[:, None] - template, axis=2)
-    minus = np.linalg.norm(k[:, None] + template, axis=2)
+    spots, known = (a[:, 1] + 1j * a[:, 0] for a in (k, template))
+    plus, minus = abs(spots[:, None] - known), abs(spots[:, None] + known)
     distance = np.minimum(plus, minus)
     which = distance.argmin(axis=1)
     rows = np.arange(len(k))
@@ -158,7 +183,8 @@ def _on_lattice(k: np.ndarray, known: np.ndarray, reach: float, largest: int = 4
         return np.asarray(np.linalg.norm(k - order[:, None] * first, axis=1) < reach)
     vectors = np.stack([first, by_length[np.argmax(aside)]])
     order = np.rint(k @ np.linalg.inv(vectors))
-    distance = np.linalg.norm(k - order @ vectors, axis=1)
+    off = k - order @ vectors
+    distance = np.hypot(off[:, 0], off[:, 1])
     return np.asarray((distance < 1.5 * reach) & (np.abs(order).max(axis=1) <= largest))
 
 
@@ -171,6 +197,7 @@ def _place(
     shown: np.ndarray,
     p_value: float,
     grid: WindowGrid,
+    freq: Frequencies,
 ) -> Place:
     """Return the place that the spots `member` make; `shown` is its strength per window."""
     rows = np.flatnonzero(member)
@@ -187,11 +214,81 @@ def _place(
     strength = np.zeros(n_spots)
     np.maximum.at(strength, which[rows], weight)
     order = np.argsort(-strength, kind="stable")
-    y, x = np.divmod(np.arange(len(shown)), grid.columns)
+    index = np.stack(np.divmod(np.arange(len(shown)), grid.columns), axis=1)
+    pixel_size_a = 1 / (freq.pixel * grid.size)
+    centre = (grid.centre + grid.step * np.average(index, axis=0, weights=shown)) * pixel_size_a
     return Place(
         k_per_a=k[order],
         strength=strength[order],
         p_value=float(p_value),
         windows=np.flatnonzero(shown >= EDGE * shown.max()),
-        centre=(float(np.average(y, weights=shown)), float(np.average(x, weights=shown))),
+        window_a=float(1 / freq.pixel),
+        centre_a=(float(centre[0]), float(centre[1])),
     )
+
+
+def merge_places(
+    places: Sequence[Place], shift: Callable[[np.ndarray], np.ndarray], *, reach: float = SAME
+) -> list[Place]:
+    """Return the crystals that places show, each once.
+
+    A place belongs to a more certain one if its strongest spot is one of that place's or of its
+    lattice, and if it lies upon it: within a window, and farther along the spot's own direction
+    by what the lens displaces fringes, to both sides. It then adds its spots.
+
+    Parameters
+    ----------
+    places
+        Places found with windows of several sizes.
+    shift
+        Returns how far fringes of a spatial frequency [1/Å] are displaced [Å].
+    reach
+        Distance within which two spots are one, in frequency pixels of the smaller window.
+    """
+    kept: list[Place] = []
+    for place in sorted(places, key=lambda place: place.p_value):
+        for number, other in enumerate(kept):
+            if _belongs(place, other, shift, reach):
+                kept[number] = _with_spots_of(other, place, reach)
+                break
+        else:
+            kept.append(place)
+    return kept
+
+
+def _belongs(
+    place: Place, other: Place, shift: Callable[[np.ndarray], np.ndarray], reach: float
+) -> bool:
+    assert place.centre_a is not None
+    assert other.centre_a is not None
+    assert place.window_a is not None
+    assert other.window_a is not None
+    strongest = place.k_per_a[:1]
+    length = np.linalg.norm(strongest)
+    away = np.subtract(place.centre_a, other.centre_a)
+    along = abs(float(away @ strongest[0])) / length
+    across = float(np.sqrt(max(away @ away - along**2, 0)))
+    window = (place.window_a + other.window_a) / 2
+    if across > window or along > window + 2 * float(shift(np.asarray(length))):
+        return False
+    if place.window_a == other.window_a and np.hypot(along, across) < window / 2:
+        # What is left of the same windows is another crystal.
+        return False
+    tolerance = reach / min(place.window_a, other.window_a)
+    same, _, _ = _same_spots(strongest, other.k_per_a, tolerance)
+    return bool(same[0] or _on_lattice(strongest, other.k_per_a, tolerance)[0])
+
+
+def _with_spots_of(place: Place, other: Place, reach: float) -> Place:
+    """Return the place with the strong spots of another that are on its lattice and new."""
+    assert place.window_a is not None
+    assert other.window_a is not None
+    tolerance = reach / min(place.window_a, other.window_a)
+    known, _, _ = _same_spots(other.k_per_a, place.k_per_a, 1.5 * tolerance)
+    new = ~known & _on_lattice(other.k_per_a, place.k_per_a, tolerance) & (other.strength > STRONG)
+    if not new.any():
+        return place
+    strength = np.append(place.strength, other.strength[new])
+    order = np.argsort(-strength, kind="stable")
+    k = np.concatenate([place.k_per_a, other.k_per_a[new]])[order]
+    return replace(place, k_per_a=k, strength=strength[order])

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from interphase.assessment import Assessment
+from interphase.diffraction.limits import DetectionLimit
+from interphase.phases import DoseVerdict
 
 UNKNOWN = "unknown"
 """Key of the hypothesis 'crystalline, but none of the candidates'."""
@@ -24,7 +26,7 @@ class Spots:
     p_value: np.ndarray
     """Probability that noise alone makes a spot this strong anywhere it was looked for, (S,)."""
     sigma_per_a: float
-    """Standard deviation of a spot's position [1/Å]."""
+    """Standard deviation of a spot's position [1/Å], the mean of both directions and all spots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,8 @@ class Region:
     probability: float
     """Posterior probability of `phase`."""
     alternatives: Mapping[str, float]
-    """Posterior probability of every hypothesis, ``unknown`` and ``none`` included; sums to 1."""
+    """Posterior probability of every hypothesis, ``unknown`` and ``none`` included; sums to 1.
+    All candidates weigh the same beforehand."""
     credible_set: tuple[str, ...]
     """The fewest hypotheses that hold 90 % of the probability, most probable first; then those that
     no lattice image separates from them, and ``unknown`` where one spacing is all there is."""
@@ -57,8 +60,23 @@ class Region:
     """Probability that noise alone would make such a place anywhere in the image."""
     spots: Spots
     """The evidence."""
+    window_a: float | None = None
+    """Side of the window that shows the place best [Å]; ``None`` in a pattern."""
     sentence: str = ""
     """The verdict in words."""
+    informed: Mapping[str, float] = field(default_factory=dict)
+    """`alternatives` where the stated prior weights the candidates; empty where none is stated."""
+    dose: DoseVerdict | None = None
+    """What the beam may have done to `phase` here; ``None`` until somebody who knows the exposure
+    fills it in."""
+    matched: tuple[tuple[int, tuple[int, int, int]], ...] = ()
+    """Best match of `phase`: row of each spot in `spots` that belongs to it, and its hkl, either
+    one of the Friedel pair."""
+
+    @property
+    def informed_phase(self) -> str | None:
+        """The most probable hypothesis with the stated prior; ``None`` where none is stated."""
+        return max(self.informed, key=self.informed.__getitem__) if self.informed else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +96,13 @@ class PhaseMap:
     area_fraction: Mapping[str, float] = field(default_factory=dict)
     """Share of the searched area per phase, ``unknown`` and ``none`` included; sums to 1."""
     window_a: float | None = None
-    """Side of a window [Å]."""
+    """Side of the windows that `labels` are of [Å]."""
     step_a: float | None = None
     """Distance between windows [Å]."""
     origin_a: tuple[float, float] = (0.0, 0.0)
     """(y, x) of the centre of the first window [Å]."""
+    limit: DetectionLimit | None = None
+    """What would have been seen, where nothing was; ``None`` where something was."""
     centre_px: tuple[float, float] | None = None
     """(row, column) of a pattern's direct beam [pixels]; ``None`` for an image."""
     pixel_size_a: float | None = None

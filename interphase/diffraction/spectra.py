@@ -11,6 +11,7 @@ medians, which a few strong spots hardly move.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -19,6 +20,8 @@ from interphase.noise import hann_window
 
 # Mean of the logarithm of an exponential variable of mean 1 is minus Euler's constant.
 LOG_BIAS = float(np.euler_gamma)
+# Ratio of the floor within five frequencies that is a cliff.
+CLIFF = 8.0
 # Bands in which the floor of one window may differ from the floor of the image.
 BANDS = 5
 
@@ -111,6 +114,7 @@ def frequencies(size: int, *, pixel_size_a: float, k_min: float, k_max: float) -
     )
 
 
+@lru_cache(maxsize=16)
 def hann(size: int) -> np.ndarray:
     """Return the two-dimensional Hann window, shape (size, size), float32, unit mean square."""
     one = hann_window(size)
@@ -118,8 +122,8 @@ def hann(size: int) -> np.ndarray:
     return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float32)
 
 
-def power_rows(image: np.ndarray, grid: WindowGrid) -> Iterator[np.ndarray]:
-    """Yield the power spectra of one row of windows after another.
+def power_row(image: np.ndarray, grid: WindowGrid, row: int) -> np.ndarray:
+    """Return the power spectra of one row of windows.
 
     Parameters
     ----------
@@ -127,23 +131,32 @@ def power_rows(image: np.ndarray, grid: WindowGrid) -> Iterator[np.ndarray]:
         ndarray of shape (M, N), float32.
     grid
         Where the windows lie.
+    row
+        Which row of windows.
 
-    Yields
-    ------
+    Returns
+    -------
     power
         ndarray of shape (columns, size, size // 2 + 1), float32. Each window's mean is taken
         off before the Hann window, so that the power at small k is the specimen's.
     """
     from scipy import fft
 
-    taper = hann(grid.size)
-    views = np.lib.stride_tricks.sliding_window_view(image, (grid.size, grid.size))
+    strip = image[row * grid.step : row * grid.step + grid.size]
+    views = np.lib.stride_tricks.sliding_window_view(strip, (grid.size, grid.size))[0]
+    windows = views[:: grid.step][: grid.columns].astype(np.float32)
+    windows -= windows.mean(axis=(1, 2), keepdims=True)
+    windows *= hann(grid.size)
+    spectrum = fft.rfft2(windows, overwrite_x=True)
+    power = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    return np.asarray(power)
+
+
+def power_rows(image: np.ndarray, grid: WindowGrid) -> Iterator[np.ndarray]:
+    """Yield the power spectra of one row of windows after another, see `power_row`."""
     for row in range(grid.rows):
-        windows = views[row * grid.step, :: grid.step][: grid.columns].astype(np.float32)
-        windows -= windows.mean(axis=(1, 2), keepdims=True)
-        windows *= taper
-        spectrum = fft.rfft2(windows, overwrite_x=True, workers=-1)
-        yield np.square(spectrum.real) + np.square(spectrum.imag)
+        yield power_row(image, grid, row)
 
 
 def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.ndarray:
@@ -176,6 +189,21 @@ def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.nd
     return np.asarray(radial + smooth, dtype=np.float32)
 
 
+def without_cliffs(freq: Frequencies, floor: np.ndarray) -> Frequencies:
+    """Return the frequencies without those at the foot of a cliff of the floor.
+
+    Stripes and sharp filters make the floor fall so steeply that what leaks from above looks like
+    spots below.
+    """
+    from scipy import ndimage
+
+    mode = ("wrap", "reflect")
+    steep = ndimage.maximum_filter(floor, 5, mode=mode) - ndimage.minimum_filter(
+        floor, 5, mode=mode
+    )
+    return replace(freq, searched=freq.searched & (steep < np.log(CLIFF)))
+
+
 def log_power(power: np.ndarray) -> np.ndarray:
     """Return the logarithm of power, no less than what rounding leaves of a full-scale image.
 
@@ -205,8 +233,12 @@ def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.
     log_ratio
         ndarray of the shape of `power`, float32.
     """
-    log = (log_power(power) - shared).reshape(len(power), -1)
+    log = log_power(power)
+    log -= shared
+    log = log.reshape(len(power), -1)
     weights = np.where(freq.searched.reshape(-1, 1), freq.bands, 0)
-    mean = (log @ weights) / weights.sum(axis=0) + np.float32(LOG_BIAS)
+    mean = (log @ weights) / np.maximum(weights.sum(axis=0), np.float32(1e-6)) + np.float32(
+        LOG_BIAS
+    )
     log -= mean @ freq.bands.T
     return np.asarray(log.reshape(power.shape))

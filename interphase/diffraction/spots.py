@@ -7,7 +7,7 @@ import numpy as np
 from interphase.diffraction.spectra import Frequencies
 
 # Power over the floor from which on a maximum is listed as a spot.
-THRESHOLD = 9.0
+THRESHOLD = 6.0
 # A maximum is compared with this neighbourhood, about the width of a spot under a Hann window.
 REACH = 2
 # Distances from a maximum, in frequency pixels, over which its surroundings are judged.
@@ -32,7 +32,9 @@ class SpotTable:
         return len(self.window)
 
 
-def find_spots(log_ratio: np.ndarray, freq: Frequencies, *, threshold: float) -> SpotTable:
+def find_spots(
+    log_ratio: np.ndarray, freq: Frequencies, *, threshold: float = THRESHOLD
+) -> SpotTable:
     """Return the local maxima of spectra that exceed `threshold` times the floor.
 
     Parameters

@@ -14,7 +14,7 @@ from interphase.errors import PhaseError
 from interphase.phases import Contrast, Phase, point_group_rotations, reflections
 
 # Reflections per template; the strongest are kept, one of each Friedel pair.
-MAX_REFLECTIONS = 16
+MAX_REFLECTIONS = 24
 # Reflections weaker than this share of their template's strongest are not waited for.
 WEAKEST = 0.002
 # Orientations whose strongest reflection is weaker than this share of the phase's are not met.

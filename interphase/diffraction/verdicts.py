@@ -1,13 +1,14 @@
 """From likelihoods to verdicts about places, and to the words for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey
-from interphase.diffraction.matching import Evidences, scale_prior
+from interphase.diffraction.matching import CELL_SIGMA, Evidences, scale_prior
 from interphase.diffraction.options import Options
 from interphase.diffraction.posterior import Posterior, chance_of_noise, combine, credible_set
 from interphase.diffraction.regions import Place
@@ -17,17 +18,54 @@ from interphase.phases import Phase
 # Pairs of candidates whose lattices differ by less than this are not separated: cells in the
 # table and their contraction are known to a few tenths of a per cent, scales to one.
 INSEPARABLE = 0.015
+# What the hypotheses that are no phases are called in a sentence.
+OTHER_WORDS = {UNKNOWN: "none of the candidates", NONE: "noise"}
+# A scale that is known better than that separates lattices that differ by so many standard
+# deviations of scale and of both cells: one in a hundred pairs of equals differs by as much.
+SEPARABLE = 2.58
 
 
-def judge(places: list[Place], evidences: list[Evidences], options: Options) -> Posterior:
-    """Return the posterior probabilities of all places of one image or pattern."""
-    return combine(
-        np.stack([e.phases for e in evidences]),
-        np.array([e.unknown for e in evidences]),
-        chance=chance_of_noise(np.array([p.p_value for p in places])),
-        scale=scale_prior(options.scale),
+def separable_from(scale_sigma: float) -> float:
+    """Return the least difference of two lattices that a scale known so well can separate.
+
+    Parameters
+    ----------
+    scale_sigma
+        Standard deviation of the scale error, by other evidence than the place itself (fraction).
+
+    Examples
+    --------
+    LiF and LiH differ by 1.4 %, which takes a scale known to about 0.3 %.
+
+    >>> [round(100 * separable_from(sigma), 1) for sigma in (0.003, 0.007, 0.02)]
+    [1.3, 1.5, 2.0]
+    """
+    cells = np.sqrt(2) * CELL_SIGMA
+    return max(min(INSEPARABLE, SEPARABLE * float(np.hypot(scale_sigma, cells))), scale_sigma)
+
+
+def judge(
+    places: list[Place], evidences: list[Evidences], options: Options, names: tuple[str, ...]
+) -> Posterior:
+    """Return the posterior probabilities of all places of one image or pattern.
+
+    `names` are the candidates that `evidences` weigh, in their order.
+    """
+    given = {
+        "phases": np.stack([e.phases for e in evidences]),
+        "unknown": np.array([e.unknown for e in evidences]),
+        "chance": chance_of_noise(np.array([p.p_value for p in places])),
+        "scale": scale_prior(options.scale),
+    }
+    even = combine(**given, unknown_prior=options.evidence.unknown_prior)
+    if not options.prior:
+        return even
+    informed = combine(
+        **given,
         unknown_prior=options.evidence.unknown_prior,
+        weights=np.array([options.prior.get(name, 1.0) for name in names]),
     )
+    return replace(even, informed=informed.probability)
 
 
 def describe(
@@ -48,7 +86,8 @@ def describe(
     probability = posterior.probability[number]
     inside = [keys[i] for i in credible_set(probability)]
     top = inside[0]
-    for partner in _inseparable(tuple(candidates), top, max(INSEPARABLE, posterior.scale_sigma)):
+    tolerance = separable_from(float(posterior.scale_sigma_of[number]))
+    for partner in inseparable(tuple(candidates), top, tolerance):
         if partner not in inside:
             inside.append(partner)
     match = evidence.best[names.index(top)] if top in names else None
@@ -66,6 +105,12 @@ def describe(
     else:
         assessment = Assessment.OK
     d_spacings = 1 / np.linalg.norm(place.k_per_a, axis=1)
+    informed = (
+        {}
+        if posterior.informed is None
+        else {k: float(p) for k, p in zip(keys, posterior.informed[number], strict=True)}
+    )
+    sentence = _verdict(top, float(probability.max()), inside, d_spacings)
     return Region(
         phase=top,
         probability=float(probability.max()),
@@ -78,13 +123,16 @@ def describe(
         zone_axis=match.zone_axis if match else None,
         scale_error=(float(posterior.scale_of[number, names.index(top)]) if top in names else None),
         p_value=place.p_value,
+        window_a=place.window_a,
         spots=Spots(
             k_per_a=place.k_per_a,
             strength=place.strength,
             p_value=spot_p,
             sigma_per_a=sigma,
         ),
-        sentence=_verdict(top, float(probability.max()), inside, d_spacings),
+        sentence=f"{sentence} {_with_prior(top, informed)}".rstrip(),
+        informed=informed,
+        matched=match.matched if match else (),
     )
 
 
@@ -99,7 +147,7 @@ def _partners(keys: tuple[PhaseKey, ...], tolerance: float) -> dict[str, tuple[s
     return {name: tuple(found) for name, found in partners.items()}
 
 
-def _inseparable(candidates: tuple[Phase, ...], phase: str, tolerance: float) -> tuple[str, ...]:
+def inseparable(candidates: tuple[Phase, ...], phase: str, tolerance: float) -> tuple[str, ...]:
     """Return the candidates whose lattice is that of `phase` within the tolerance of scale."""
     keys = tuple(PhaseKey(p) for p in candidates)
     return _partners(keys, round(tolerance, 3)).get(phase, ())
@@ -112,9 +160,18 @@ def _verdict(top: str, probability: float, inside: list[str], d_spacings: np.nda
     if len(inside) == 1:
         stated = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
         return f"{top} with probability {stated} (spacings {spacings} Å)."
-    other = {UNKNOWN: "none of the candidates", NONE: "noise"}
-    words = [other.get(hypothesis, hypothesis) for hypothesis in inside]
+    words = [OTHER_WORDS.get(hypothesis, hypothesis) for hypothesis in inside]
     return f"Not told apart: {', '.join(words)} (spacings {spacings} Å)."
+
+
+def _with_prior(top: str, informed: Mapping[str, float]) -> str:
+    """Return what the stated prior makes of the answer, where it makes it another."""
+    if not informed:
+        return ""
+    other = max(informed, key=lambda hypothesis: informed[hypothesis])
+    if other == top:
+        return ""
+    return f"With the stated prior: {OTHER_WORDS.get(other, other)} ({informed[other]:.2f})."
 
 
 def area_fraction(labels: np.ndarray, regions: list[Region]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Many calls at once: in warm processes on this machine, or on the workers of a Dask cluster."""
 
-from interphase.parallel.calls import cores, for_each
+from interphase.parallel.calls import cores, for_each, threads
 from interphase.parallel.children import (
     ChildCallError,
     ChildLostError,
@@ -15,4 +15,5 @@ __all__ = [
     "ChildTimeoutError",
     "cores",
     "for_each",
+    "threads",
 ]

@@ -86,6 +86,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Return how many threads a computation may use here: the cores, or fewer where asked to.
+
+    The environment variable ``OMP_NUM_THREADS`` asks, as it does of numerical libraries; children
+    that work side by side are given it.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores(), int(asked)) if asked.isdecimal() and int(asked) > 0 else cores()
+
+
 def _call_here(
     function: Callable[[Task], Value],
     tasks: Sequence[Task],

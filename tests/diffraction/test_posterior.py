@@ -132,3 +132,25 @@ def test_a_credible_set_holds_its_content_with_the_fewest_members(weights, conte
     assert np.all(np.diff(p[inside]) <= 0)
     outside = np.setdiff1d(np.arange(len(p)), inside)
     assert p[outside].max(initial=0) <= p[inside].min() + 1e-12
+
+
+def test_a_weight_multiplies_the_odds_of_a_place_that_stands_alone():
+    phases = np.array([[peak(0.0, 5.0), peak(0.01, 8.0)]])
+    common = {"chance": np.zeros(1), "scale": PRIOR, "unknown_prior": 0.2}
+    even = combine(phases, np.ones(1), **common).probability[0]
+    weighted = combine(phases, np.ones(1), **common, weights=np.array([1.0, 3.0])).probability[0]
+    assert weighted[1] / weighted[0] == pytest.approx(3 * even[1] / even[0])
+    # The candidates share what they shared before.
+    again = combine(phases, np.ones(1), **common, weights=np.full(2, 0.1)).probability[0]
+    assert again == pytest.approx(even)
+
+
+def test_a_place_is_told_the_scale_by_the_others_alone():
+    sure, flat = [peak(0.02, 1e6, width=0.002)], [np.ones_like(SCALE_GRID)]
+    prior_sigma = np.sqrt(PRIOR @ SCALE_GRID**2)
+    alone = posterior([sure])
+    assert alone.scale_sigma_of == pytest.approx([prior_sigma])
+    assert alone.scale_sigma < prior_sigma
+    both = posterior([sure, flat])
+    assert both.scale_sigma_of[0] == pytest.approx(prior_sigma)
+    assert both.scale_sigma_of[1] < prior_sigma
