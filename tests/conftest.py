@@ -13,6 +13,8 @@ import pytest
 
 # Programs that tests start import the installed package, too, and not the folder they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
+# Tests leave nothing in the user's cache folder and take nothing from it.
+os.environ["INTERPHASE_CACHE"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from interphase.errors import InterphaseError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from interphase.phases import DoseVerdict
     from interphase.session.records import FileResult
 
 OK, NOT_ASSESSED, WRONG_CALL, INTERRUPTED = 0, 1, 2, 130
@@ -94,11 +95,13 @@ def result_json(result: "FileResult") -> dict[str, Any]:
         "assessment": result.assessment,
         "sentence": result.sentence,
         "area_fraction": phase_map.area_fraction if phase_map else {},
+        "prior": result.prior or None,
         "regions": [
             {
                 "phase": region.phase,
                 "probability": region.probability,
                 "alternatives": region.alternatives,
+                "informed": region.informed,
                 "credible_set": region.credible_set,
                 "assessment": region.assessment,
                 "centre_a": region.centre_a,
@@ -107,10 +110,31 @@ def result_json(result: "FileResult") -> dict[str, Any]:
                 "zone_axis": region.zone_axis,
                 "scale_error": region.scale_error,
                 "p_value": region.p_value,
+                "sentence": region.sentence,
+                "dose": _dose_json(region.dose) if region.dose else None,
             }
             for region in (phase_map.regions if phase_map else ())
         ],
         "warnings": result.warnings,
+    }
+
+
+def _dose_json(verdict: "DoseVerdict") -> dict[str, Any]:
+    return {
+        "received_before_e_per_a2": verdict.received_before_e_per_a2,
+        "received_after_e_per_a2": verdict.received_after_e_per_a2,
+        "at_least_e_per_a2": verdict.at_least_e_per_a2,
+        "level": verdict.level,
+        "critical_e_per_a2": verdict.limit.bracket_e_per_a2 if verdict.limit else None,
+        "critical": verdict.limit,
+        "made_by_beam": {
+            "level": verdict.made_level,
+            "between_e_per_a2": verdict.made_bracket_e_per_a2,
+            "facts": verdict.made_from,
+        }
+        if verdict.made_from
+        else None,
+        "sentence": verdict.sentence,
     }
 
 

@@ -20,6 +20,7 @@ from interphase.errors import ParameterError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from interphase.diffraction import Region
     from interphase.session.records import FileResult
 
 LARGEST_PIXEL_A = 1e7
@@ -84,7 +85,7 @@ def identify(
 def _print(screen: "Console", result: "FileResult") -> None:
     from rich.table import Table
 
-    from interphase.report.words import probability
+    from interphase.report.words import dose_verdict_words, probability
 
     screen.print(f"[bold]{literal(result.file)}[/]  {styled(result.assessment)}")
     screen.print(f"  {literal(result.sentence)}")
@@ -93,7 +94,9 @@ def _print(screen: "Console", result: "FileResult") -> None:
     regions = result.phase_map.regions if result.phase_map else ()
     if regions:
         table = Table(box=None, pad_edge=True, header_style="bold")
-        for column in ("phase", "probability", "or", "centre (y, x) Å", "d (Å)", "zone axis", "p"):
+        informed = any(region.informed for region in regions)
+        columns = ["phase", "probability", "or", "dose", "centre (y, x) Å", "d (Å)", "zone axis"]
+        for column in [*columns[:3], *(["with prior"] if informed else []), *columns[3:], "p"]:
             table.add_column(column)
         for region in regions:
             others = [
@@ -105,10 +108,23 @@ def _print(screen: "Console", result: "FileResult") -> None:
                 literal(region.phase),
                 probability(region.probability),
                 ", ".join(others[:3]),
+                *([_with_prior(region)] if informed else []),
+                dose_verdict_words(region.dose)[0] if region.dose else "",
                 "{:.0f}, {:.0f}".format(*region.centre_a) if region.centre_a else "",
                 ", ".join(f"{d:.2f}" for d in region.d_spacings_a[:4]),
                 "\\[{} {} {}]".format(*region.zone_axis) if region.zone_axis else "",
                 f"{region.p_value:.1g}" if region.p_value else "< 1e-300",
             )
         screen.print(table)
+    if result.prior:
+        screen.print(f"  [dim]{literal(result.prior)}[/]")
+    for sentence in dict.fromkeys(r.dose.sentence for r in regions if r.dose):
+        screen.print(f"  [dim]{literal(sentence)}[/]")
     screen.print()
+
+
+def _with_prior(region: "Region") -> str:
+    from interphase.report.words import probability
+
+    phase = region.informed_phase
+    return f"{literal(phase)} {probability(region.informed[phase])}" if phase else ""

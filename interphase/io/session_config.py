@@ -80,6 +80,11 @@ class SessionConfig(FileConfig):
     phases: str | tuple[str, ...] | None = Field(
         default=None, description="candidate set, or a list of phases and CIF files"
     )
+    prior: Mapping[str, _Positive] | None = Field(
+        default=None,
+        description="phase → weight before looking, others weigh 1; replaces what the electrolyte "
+        "says, and nothing in it means that all weigh the same",
+    )
     files: Mapping[str, FileConfig] = Field(
         default_factory=dict, description="file name or pattern → values for those files alone"
     )
@@ -172,6 +177,10 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
         lines.append(f"# {name} = {_said_by(name, acquisitions.values())}  # {info.description}")
     lines += [
         '# phases = "lithium-sei"  # candidate set, or a list such as ["Li2O", "LiF", "my.cif"]',
+        "",
+        "# --- what is believed of the phases beforehand; the answer without it stays beside it",
+        "# [prior]",
+        "# Li2CO3 = 2  # weight; phases that are not named weigh 1",
         "",
         '# --- for one file, or for all that match a pattern such as "*.tif"',
     ]

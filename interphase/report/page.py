@@ -14,9 +14,19 @@ from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import UNKNOWN, Region
 from interphase.files import write_text
+from interphase.phases import known_phases
 from interphase.plotting import phase_colours
 from interphase.report import svg
-from interphase.report.words import instant, number, phase_name, probability, spacings, with_names
+from interphase.report.words import (
+    dose_comparison,
+    dose_verdict_words,
+    instant,
+    number,
+    phase_name,
+    probability,
+    spacings,
+    with_names,
+)
 from interphase.session.pictures import binning
 from interphase.session.records import FileResult, Pictures, SessionResult, file_is_well
 from interphase.session.store import load_pictures
@@ -152,12 +162,8 @@ def page_values(result: SessionResult) -> dict[str, Any]:
     measurements = [r for r in result.files if not _is_aside(r)]
     tallies = tally_phases(result.files)
     # White is for outlines on an image; here the same phase also stands on white paper.
-    colours = phase_colours(
-        region.phase
-        for result_ in result.files
-        if result_.phase_map
-        for region in result_.phase_map.regions
-    ) | {UNKNOWN: "#AEB6BF"}
+    regions = [region for r in result.files if r.phase_map for region in r.phase_map.regions]
+    colours = phase_colours(region.phase for region in regions) | {UNKNOWN: "#AEB6BF"}
     budget = picture_budget(len(measurements))
     times = [
         r.acquisition.time.replace(tzinfo=None)
@@ -180,10 +186,17 @@ def page_values(result: SessionResult) -> dict[str, Any]:
                 "files": [(file, f"file-{_index(result, file)}") for file in tally.files],
                 "area": number(tally.area_a2 / 100 if tally.area_a2 is not None else None, "nm²"),
                 "best": probability(tally.best_probability),
+                "beam": _beam_words(
+                    [r for r in regions if verdict(r) == tally.phases], certain=tally.certain
+                ),
             }
             for tally in tallies
         ],
         "candidates": [phase_name(phase) for phase in result.candidates],
+        "priors": [
+            _with_all_names(prior, result.candidates)
+            for prior in dict.fromkeys(r.prior for r in result.files if r.prior)
+        ],
         "assessments": [
             (str(a), ASSESSMENT_WORDS[a][0], ASSESSMENT_WORDS[a][1], n)
             for a, n in count_assessments(measurements).items()
@@ -207,6 +220,16 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         "asides": [(r.file, r.sentence) for r in result.files if _is_aside(r)],
         "provenance": result.provenance,
     }
+
+
+def _beam_words(regions: Sequence[Region], *, certain: bool) -> list[tuple[str, str]]:
+    """Return what the beam may have done at places of one verdict: words and tones.
+
+    A place's dose is held against its most probable phase. Where others fit, that it is below
+    that phase's limit says nothing of them; only warnings are shown.
+    """
+    words = dict.fromkeys(dose_verdict_words(region.dose) for region in regions if region.dose)
+    return [(word, tone) for word, tone in words if certain or tone in ("bad", "poor")]
 
 
 def _is_aside(result: FileResult) -> bool:
@@ -318,7 +341,13 @@ def card(
         "warnings": result.warnings,
         "figures": figures(result, pictures, colours=colours, budget=budget),
         "regions": [
-            _region_row(number_, region, colours) for number_, region in enumerate(regions, start=1)
+            _region_row(number_, region, colours, candidates)
+            for number_, region in enumerate(regions, start=1)
+        ],
+        "informed": any(region.informed for region in regions),
+        "dose_verdicts": [
+            _with_all_names(sentence, candidates)
+            for sentence in dict.fromkeys(r.dose.sentence for r in regions if r.dose)
         ],
         "facts": facts(acquisition) if acquisition else [],
         "missing": list(acquisition.missing.items()) if acquisition else [],
@@ -328,8 +357,16 @@ def card(
     }
 
 
-def _region_row(index: int, region: Region, colours: Mapping[str, str]) -> dict[str, Any]:
+def _with_all_names(sentence: str, candidates: Sequence[str]) -> str:
+    """Write phases as chemists do, those that are no candidates here included."""
+    return with_names(sentence, {*candidates, *known_phases()})
+
+
+def _region_row(
+    index: int, region: Region, colours: Mapping[str, str], candidates: Sequence[str]
+) -> dict[str, Any]:
     others = sorted(region.alternatives.items(), key=lambda item: -item[1])
+    informed = sorted(region.informed.items(), key=lambda item: -item[1])
     return {
         "index": index,
         "phase": phase_name(region.phase),
@@ -342,6 +379,18 @@ def _region_row(index: int, region: Region, colours: Mapping[str, str]) -> dict[
             for phase, value in others
             if phase != region.phase and value >= 0.01
         ][:4],
+        "informed": [
+            f"{phase_name(phase)} {probability(value)}" for phase, value in informed if value >= 0.1
+        ][:3],
+        "overruled": region.informed_phase not in (None, region.phase),
+        "dose": {
+            "word": dose_verdict_words(region.dose)[0],
+            "tone": dose_verdict_words(region.dose)[1],
+            "numbers": dose_comparison(region.dose),
+            "sentence": _with_all_names(region.dose.sentence, candidates),
+        }
+        if region.dose
+        else None,
         "d": spacings(region.d_spacings_a),
         "zone": "[{} {} {}]".format(*region.zone_axis).replace("-", "−")
         if region.zone_axis
@@ -351,7 +400,7 @@ def _region_row(index: int, region: Region, colours: Mapping[str, str]) -> dict[
         else "–",
         "area": number(region.area_a2 / 100 if region.area_a2 is not None else None),
         "p": number(region.p_value, digits=1) if region.p_value else "< 10⁻³⁰⁰",
-        "sentence": region.sentence,
+        "sentence": with_names(region.sentence, candidates),
     }
 
 
@@ -367,7 +416,9 @@ def figures(
     tints = [colours[region.phase] for region in regions]
     spots = {index: region.spots.k_per_a for index, region in enumerate(regions)}
     shown: list[dict[str, Any]] = []
-    pattern = result.kind in (Kind.DIFFRACTION, Kind.SCAN_4D)
+    # A scan is shown as a map where one was made, else as its mean pattern.
+    mapped = result.kind is Kind.SCAN_4D and pictures.labels is not None
+    pattern = result.kind in (Kind.DIFFRACTION, Kind.SCAN_4D) and not mapped
     if pictures.thumbnail is not None:
         shape = pictures.thumbnail.shape
         if pattern and pictures.thumbnail_pixel_size is not None and spots:
@@ -388,7 +439,7 @@ def figures(
                 pixel_size_a=None if pattern else pictures.thumbnail_pixel_size,
                 smooth_px=_half_step(result, pictures),
             )
-        shown.append(_figure("picture", pictures.thumbnail, over, _caption(result), budget))
+        shown.append(_figure("picture", pictures.thumbnail, over, _caption(result, mapped), budget))
     if pictures.power is not None and pictures.power_pixel_size_per_a is not None:
         over = svg.rings(
             pictures.power.shape,
@@ -466,14 +517,16 @@ def _drawing(text: str) -> Markup:
     return Markup(text)  # noqa: S704 - svg escapes every name it writes
 
 
-def _caption(result: FileResult) -> str:
+def _caption(result: FileResult, mapped: bool) -> str:
     regions = result.phase_map.regions if result.phase_map else ()
     outlined = "" if not regions else " Broken outlines are not certain."
     return {
         Kind.IMAGE: "Image." + outlined,
         Kind.MOVIE: "Sum of all frames." + outlined,
         Kind.DIFFRACTION: "Diffraction pattern (logarithm).",
-        Kind.SCAN_4D: "Mean diffraction pattern (logarithm).",
+        Kind.SCAN_4D: "Electrons scattered at each position." + outlined
+        if mapped
+        else "Mean diffraction pattern (logarithm).",
         Kind.SPECTRUM_IMAGE: "Sum over all energies.",
     }.get(result.kind or Kind.METADATA, "")
 

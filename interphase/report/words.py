@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+from interphase.phases import DoseLevel, DoseVerdict, dose_range
+
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 _GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 UNCERTAIN = {
@@ -98,3 +100,40 @@ def probability(value: float) -> str:
 def instant(time: datetime | None) -> str:
     """Write a time to the second, or a dash."""
     return time.strftime("%Y-%m-%d %H:%M:%S") if time else "–"
+
+
+def dose_verdict_words(verdict: DoseVerdict) -> tuple[str, str]:
+    """Return what matters most of a dose verdict in a few words, and their tone."""
+    for level, made, spoilt in (
+        (DoseLevel.ABOVE, "may be made by the beam", "past its limit"),
+        (DoseLevel.WITHIN, "may be made by the beam", "may be damaged"),
+    ):
+        tone = "bad" if level is DoseLevel.ABOVE else "poor"
+        if verdict.made_level is level:
+            return made, tone
+        if verdict.level is level:
+            return spoilt, tone
+    levels = {verdict.level, verdict.made_level}
+    if DoseLevel.UNKNOWN_DOSE in levels:
+        return "dose not known", "fair"
+    if DoseLevel.BELOW in levels:
+        return "below known limits", "good"
+    return "no limit known", "quiet"
+
+
+def dose_comparison(verdict: DoseVerdict) -> str:
+    """Write what a place received [e/Å²], and the limit it is held against.
+
+    The limit is that of the phase, or the dose at which the beam makes it.
+    """
+    if verdict.received_after_e_per_a2 is not None:
+        received = number(verdict.received_after_e_per_a2)
+    elif verdict.at_least_e_per_a2 is not None:
+        received = f"≥\u202f{number(verdict.at_least_e_per_a2)}"
+    else:
+        received = "?"
+    limit = verdict.limit.bracket_e_per_a2 if verdict.limit else (None, None)
+    for words, bracket in (("limit", limit), ("made at", verdict.made_bracket_e_per_a2)):
+        if bracket != (None, None):
+            return f"{received}, {words} {dose_range(bracket).removesuffix(' e/Å²')}"
+    return received

@@ -15,7 +15,7 @@ import numpy as np
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
-from interphase.diffraction.results import PhaseMap
+from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap
 from interphase.errors import InterphaseError
 from interphase.session import pictures as draw
 from interphase.session.records import FileResult, Pictures, SpectrumSummary
@@ -79,14 +79,18 @@ def _measure(task: Task) -> tuple[FileResult, Pictures | None]:
     given = {name: value for name, value in task.given.items() if value is not None}
     loaded = io.read(task.path, session=task.session, user=given)
     acquisition = loaded.acquisition
+    options, prior, doubts = _options(task, acquisition)
+    task = replace(task, options=options)
     result = replace(
         task.base,
         kind=acquisition.kind,
         acquisition=acquisition,
-        warnings=acquisition.warnings,
+        prior=prior,
+        warnings=(*acquisition.warnings, *doubts),
     )
     try:
-        return MEASURES[acquisition.kind](result, loaded.signal, task)
+        result, pictures = MEASURES[acquisition.kind](result, loaded.signal, task)
+        return _with_dose_verdicts(result), pictures
     except (InterphaseError, MemoryError):
         raise
     except Exception as error:  # a fault of ours: what was read of the exposure still counts
@@ -142,7 +146,7 @@ def _identify_image(
         image,
         pixel_size_a=pixel_size_a,
         candidates=_candidates(task.candidates, acquisition.temperature_k),
-        options=_options(task, acquisition),
+        options=task.options,
     )
     labels = None
     if phase_map.regions:
@@ -163,11 +167,55 @@ def _identify_image(
     )
 
 
-def _options(task: Task, acquisition: Acquisition) -> Options:
-    """Return the task's options, or those that suit how the image was made."""
-    if task.options is not None:
-        return task.options
-    return Options.for_scanned_image() if acquisition.mode == "STEM" else Options()
+def _options(task: Task, acquisition: Acquisition) -> tuple[Options, str, tuple[str, ...]]:
+    """Return how to look: as asked, or as suits how the data were made; with the stated prior.
+
+    With them come the prior in words, and what is doubtful about it.
+    """
+    scanned = acquisition.mode == "STEM" and acquisition.kind in (Kind.IMAGE, Kind.MOVIE)
+    options = task.options or (Options.for_scanned_image() if scanned else Options())
+    names = {phase.identifier for phase in _candidates(task.candidates, None)}
+    weights, source = options.prior, "the caller"
+    details: tuple[str, ...] = ()
+    if weights is None and task.session is not None and task.session.prior is not None:
+        weights, source = task.session.prior, "session.toml"
+    elif weights is None and acquisition.electrolyte is not None:
+        from interphase.phases import electrolyte_prior
+
+        of_electrolyte = electrolyte_prior(acquisition.electrolyte)
+        source, details = f"the electrolyte, {acquisition.electrolyte}", of_electrolyte.sources
+        # The table knows phases that are no candidates here: nobody has named them by mistake.
+        weights = {p: weight for p, weight in of_electrolyte.weights.items() if p in names}
+    if not weights:
+        return replace(options, prior=None), "", ()
+    stray = sorted(set(weights) - names)
+    doubts = (
+        (f"The prior names {', '.join(stray)}, which is no candidate: it changes nothing.",)
+        if stray
+        else ()
+    )
+    named = ", ".join(f"{p} × {weight:g}" for p, weight in weights.items() if p not in stray)
+    if not named:
+        return replace(options, prior=None), "", doubts
+    words = " ".join((f"Prior weights by {source}: {named}; all others 1.", *details))
+    return replace(options, prior={p: w for p, w in weights.items() if p in names}), words, doubts
+
+
+def _with_dose_verdicts(result: FileResult) -> FileResult:
+    """Return the result with what the beam may have done to the phase of each region."""
+    from interphase.phases import dose_verdict
+
+    if result.acquisition is None or result.phase_map is None:
+        return result
+    found = {region.phase for region in result.phase_map.regions} - {NONE}
+    verdicts = {
+        phase: dose_verdict(None if phase == UNKNOWN else phase, result.acquisition)
+        for phase in found
+    }
+    regions = tuple(
+        replace(region, dose=verdicts.get(region.phase)) for region in result.phase_map.regions
+    )
+    return replace(result, phase_map=replace(result.phase_map, regions=regions))
 
 
 def _power_window(shape: tuple[int, ...], pixel_size_a: float) -> int:
@@ -203,14 +251,31 @@ def _measure_pattern(
 def _measure_scan_4d(
     result: FileResult, signal: Any, task: Task
 ) -> tuple[FileResult, Pictures | None]:
-    data = signal.data
-    mean = data.mean(axis=tuple(range(data.ndim - 2)))
+    """Map the phases of a scan; where no position shows any, look at the mean of all patterns."""
+    from interphase.diffraction import identify_scan
+
+    acquisition = _known(result)
+    data = signal.data.reshape(-1, *signal.data.shape[-3:])
+    if acquisition.reciprocal_pixel_size_per_a is not None:
+        scan = identify_scan(
+            data,
+            reciprocal_pixel_size_per_a=acquisition.reciprocal_pixel_size_per_a,
+            candidates=_candidates(task.candidates, acquisition.temperature_k),
+            beam_energy_kev=acquisition.beam_energy_kev,
+            scan_step_a=acquisition.scan_step_a,
+            options=task.options,
+        )
+        if scan.phases.regions:
+            return _with_phases(result, scan.phases), draw.scan_pictures(scan)
+    mean = data.mean(axis=(0, 1))
     pattern = np.asarray(mean.compute() if hasattr(mean, "compute") else mean)
     result, pictures = _identify_pattern(result, pattern, task)
     if not result.assessment.answered:
         return result, pictures
-    positions = " × ".join(str(n) for n in data.shape[:-2])
-    note = f"This is the mean pattern of {positions} positions; where a phase lies was not mapped."
+    positions = " × ".join(str(n) for n in signal.data.shape[:-2])
+    note = (
+        f"This is the mean pattern of {positions} positions, none of which shows a crystal alone."
+    )
     return replace(result, sentence=f"{result.sentence} {note}"), pictures
 
 

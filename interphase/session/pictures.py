@@ -5,9 +5,13 @@ import math
 import numpy as np
 
 from interphase.diffraction.results import PhaseMap
+from interphase.diffraction.scan import ScanMap
+from interphase.session.records import Pictures
 
 THUMBNAIL_PX = 512
 """Largest side of a picture [pixels]."""
+SCAN_PX = 256
+"""Least side of the picture of a scan, about [pixels]."""
 
 
 def bin_image(image: np.ndarray, factor: int) -> np.ndarray:
@@ -163,6 +167,27 @@ def picture_labels(
         nearest.append(np.where((index >= 0) & (index < windows), index, windows))
     padded = np.pad(phase_map.labels, ((0, 1), (0, 1)))
     return padded[np.ix_(*nearest)].astype(np.int16)
+
+
+def scan_pictures(scan: ScanMap) -> Pictures:
+    """Return a scan's scattered electrons as a picture, with its regions.
+
+    Parameters
+    ----------
+    scan
+        What was found, with at least one region.
+    """
+    labels = scan.phases.labels
+    # Scans are small: a position becomes a square of pixels.
+    side = max(1, SCAN_PX // max(labels.shape))
+    factor = binning(labels.shape)
+    square = np.ones((side, side), dtype=np.uint8)
+    step_a = scan.phases.step_a
+    return Pictures(
+        thumbnail=np.kron(grey(bin_image(scan.scattered_share, factor)), square),
+        thumbnail_pixel_size=None if step_a is None else step_a * factor / side,
+        labels=np.kron(labels[::factor, ::factor].astype(np.int16), square.astype(np.int16)),
+    )
 
 
 def crop_about(image: np.ndarray, centre: tuple[float, float], size: int) -> np.ndarray:

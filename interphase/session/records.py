@@ -78,6 +78,8 @@ class FileResult:
     """Phases place by place, where the file's kind allows it."""
     spectrum: SpectrumSummary | None = None
     """For spectra, what the file holds."""
+    prior: str = ""
+    """Prior weights that were stated and by whom, in words; empty where none were."""
     sidecars: tuple[str, ...] = ()
     """Files that describe this one, as paths below the session's folder."""
     warnings: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ import numpy as np
 from interphase.files import write_json, write_whole
 from interphase.session.records import FileResult, Pictures
 
-FORMAT = 1
+FORMAT = 2
 """Number of the layout of stored results; results of another layout are measured again."""
 
 

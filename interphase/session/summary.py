@@ -8,6 +8,7 @@ from datetime import datetime
 from interphase.acquisition import Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import NONE, UNKNOWN, Region
+from interphase.phases import DoseLevel
 from interphase.session.records import FileResult, file_is_well
 
 MEASURED_KINDS = frozenset({Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION, Kind.SCAN_4D})
@@ -215,10 +216,26 @@ def session_sentence(files: Sequence[FileResult]) -> str:
     places = [region for r in files if r.phase_map for region in r.phase_map.regions]
     if any(region.assessment is Assessment.UNKNOWN_PHASE for region in places):
         sentences.append("Some regions are crystalline but none of the candidates.")
+    if doubts := _beam_doubts(places):
+        sentences.append(doubts)
     bad = [r for r in files if not file_is_well(r)]
     if bad:
         sentences.append(f"{counted(len(bad), 'file')} could not be assessed.")
     return " ".join(sentences) if sentences else f"{counted(len(files), 'file')} read."
+
+
+def _beam_doubts(regions: Sequence[Region]) -> str:
+    """Say which phases the beam may have made or damaged, where doses reach that far."""
+    reached = (DoseLevel.WITHIN, DoseLevel.ABOVE)
+    verdicts = [region.dose for region in regions if region.dose and region.dose.phase]
+    made = sorted({str(v.phase) for v in verdicts if v.made_level in reached})
+    spoilt = sorted({str(v.phase) for v in verdicts if v.level in reached} - set(made))
+    doubts = [
+        f"{listed(phases)} may be {words}"
+        for phases, words in ((made, "the beam's product"), (spoilt, "damaged by the beam"))
+        if phases
+    ]
+    return f"By the dose received, {' and '.join(doubts)}." if doubts else ""
 
 
 def _was(number: int) -> str:

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from interphase.phases import DoseVerdict
 from interphase.session.records import FileResult
 
 RESULT_COLUMNS = (
@@ -14,6 +15,8 @@ RESULT_COLUMNS = (
     "sentence",
     "phases",
     "probabilities",
+    "phases_with_prior",
+    "probabilities_with_prior",
     "regions",
     "area_fraction_none",
     "pixel_size_a",
@@ -38,7 +41,18 @@ REGION_COLUMNS = (
     "probability",
     "assessment",
     "alternatives",
+    "alternatives_with_prior",
     "credible_set",
+    "dose_before_e_per_a2",
+    "dose_after_e_per_a2",
+    "dose_at_least_e_per_a2",
+    "dose_level",
+    "critical_dose_low_e_per_a2",
+    "critical_dose_high_e_per_a2",
+    "made_by_beam_level",
+    "made_by_beam_low_e_per_a2",
+    "made_by_beam_high_e_per_a2",
+    "dose_sentence",
     "centre_y_a",
     "centre_x_a",
     "area_a2",
@@ -71,9 +85,9 @@ def regions_csv(files: Iterable[FileResult]) -> str:
                     "phase": region.phase,
                     "probability": region.probability,
                     "assessment": region.assessment,
-                    "alternatives": ";".join(
-                        f"{phase}={value:.4g}" for phase, value in region.alternatives.items()
-                    ),
+                    "alternatives": _pairs(region.alternatives),
+                    "alternatives_with_prior": _pairs(region.informed),
+                    **_dose_row(region.dose),
                     "credible_set": ";".join(region.credible_set),
                     "centre_y_a": centre[0],
                     "centre_x_a": centre[1],
@@ -88,6 +102,29 @@ def regions_csv(files: Iterable[FileResult]) -> str:
     return _csv(REGION_COLUMNS, rows)
 
 
+def _pairs(probabilities: Mapping[str, float]) -> str:
+    return ";".join(f"{phase}={value:.4g}" for phase, value in probabilities.items())
+
+
+def _dose_row(verdict: DoseVerdict | None) -> dict[str, Any]:
+    if verdict is None:
+        return {}
+    low, high = verdict.limit.bracket_e_per_a2 if verdict.limit else (None, None)
+    made_low, made_high = verdict.made_bracket_e_per_a2
+    return {
+        "dose_before_e_per_a2": verdict.received_before_e_per_a2,
+        "dose_after_e_per_a2": verdict.received_after_e_per_a2,
+        "dose_at_least_e_per_a2": verdict.at_least_e_per_a2,
+        "dose_level": verdict.level,
+        "critical_dose_low_e_per_a2": low,
+        "critical_dose_high_e_per_a2": high,
+        "made_by_beam_level": verdict.made_level if verdict.made_from else None,
+        "made_by_beam_low_e_per_a2": made_low,
+        "made_by_beam_high_e_per_a2": made_high,
+        "dose_sentence": verdict.sentence,
+    }
+
+
 def _result_row(result: FileResult) -> dict[str, Any]:
     row: dict[str, Any] = {
         "file": result.file,
@@ -98,11 +135,14 @@ def _result_row(result: FileResult) -> dict[str, Any]:
         "sha256": result.sha256,
     }
     if result.phase_map is not None:
-        best: dict[str, float] = {}
-        for region in result.phase_map.regions:
-            best[region.phase] = max(region.probability, best.get(region.phase, 0.0))
-        row["phases"] = ";".join(best)
-        row["probabilities"] = ";".join(f"{value:.3g}" for value in best.values())
+        regions = result.phase_map.regions
+        even = _best((region.phase, region.alternatives) for region in regions)
+        informed = _best(
+            (phase, region.informed) for region in regions if (phase := region.informed_phase)
+        )
+        for best, ending in ((even, ""), (informed, "_with_prior")):
+            row[f"phases{ending}"] = ";".join(best)
+            row[f"probabilities{ending}"] = ";".join(f"{value:.3g}" for value in best.values())
         row["regions"] = len(result.phase_map.regions)
         row["area_fraction_none"] = result.phase_map.area_fraction.get("none")
     acquisition = result.acquisition
@@ -122,6 +162,14 @@ def _result_row(result: FileResult) -> dict[str, Any]:
             row["stage_y_um"] = acquisition.stage.y_um
         row["time"] = acquisition.time.isoformat() if acquisition.time else None
     return row
+
+
+def _best(answers: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, float]:
+    """Return the highest probability with which each phase is the answer."""
+    best: dict[str, float] = {}
+    for phase, probabilities in answers:
+        best[phase] = max(probabilities[phase], best.get(phase, 0.0))
+    return best
 
 
 def _csv(columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> str:

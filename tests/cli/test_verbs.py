@@ -96,6 +96,9 @@ def test_phases_and_the_pairs_that_look_alike(interphase: Call) -> None:
     rows = objects(interphase("phases", "--set", "LiF,LiH,Li2O", "--json").stdout)
     assert [row["identifier"] for row in rows] == ["LiF", "LiH", "Li2O"]
     assert all(row["source"] and row["grade"] for row in rows)
+    assert rows[0]["damage"][0]["product"] == "Li"
+    assert rows[0]["damage"][0]["value_e_per_a2"] is None
+    assert rows[2]["made_by_beam_from"] == ["Li2CO3", "SEI", "Li2O2"]
     pairs = objects(
         interphase("phases", "--set", "LiF,LiH,Li2O", "--ambiguous", "2", "--json").stdout
     )
@@ -103,6 +106,32 @@ def test_phases_and_the_pairs_that_look_alike(interphase: Call) -> None:
     table = interphase("phases", "--ambiguous", "2")
     assert table.returncode == 0
     assert "LiF" in table.stdout
+    listed = interphase("phases", "--set", "Li2O,LiOH").stdout
+    assert "500 to 750 e/Å²" in listed  # Li2CO3, out of which the beam makes Li2O
+    assert "no critical dose could be sourced" in listed
+
+
+def test_identify_says_what_the_beam_may_have_done(interphase: Call, session: Path) -> None:
+    said = (
+        'electrolyte = "1 M LiPF6 in EC:DEC"\ndose_e_per_a2 = 60.0\n'
+        "prior_dose_e_per_a2 = 500.0\nbeam_energy_kev = 300.0\n"
+    )
+    (session / "session.toml").write_text(said)
+    arguments = ["identify", session / "lif [1].mrc", "--phases", "LiF,Li2O"]
+    (row,) = objects(interphase(*arguments, "--json").stdout)
+    region = row["regions"][0]
+    dose = region["dose"]
+    assert (dose["received_before_e_per_a2"], dose["received_after_e_per_a2"]) == (500, 560)
+    assert dose["level"] == "no_known_limit"
+    assert dose["critical_e_per_a2"] == [None, None]
+    assert dose["critical"]["process"] == "loss of fluorine"
+    assert dose["made_by_beam"] is None
+    assert "Received 500 e/Å² before" in dose["sentence"]
+    assert sum(region["informed"].values()) == pytest.approx(1)
+    assert "LiF × 2" in row["prior"]
+    table = interphase(*arguments).stdout
+    for words in ("with prior", "no limit known", "Received 500 e/Å² before", "LiF × 2"):
+        assert words in table
 
 
 def test_identify_prints_the_promised_json(interphase: Call, session: Path, tmp_path: Path) -> None:

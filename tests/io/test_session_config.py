@@ -49,6 +49,9 @@ def test_a_pattern_may_name_a_folder():
         ("pixel_size_a = nan", r"`pixel_size_a` is nan"),
         ("beam_energy_kev = 300000", r"`beam_energy_kev` is 300000"),
         ("frames = 0", r"`frames` is 0"),
+        ("[prior]\nLiF = 0.0", r"`prior\.LiF` is 0\.0"),
+        ("[prior]\nLiF = -2.0", r"`prior\.LiF` is -2\.0"),
+        ("prior = 2.0", r"`prior` is 2\.0"),
         ("pixel_size_a = ", r"session\.toml is not valid TOML"),
     ],
 )
@@ -56,6 +59,13 @@ def test_what_cannot_be_understood_is_named(tmp_path, text, said):
     (tmp_path / "session.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=said):
         read_session_config(tmp_path)
+
+
+def test_a_prior_is_of_the_session_and_of_no_file(tmp_path):
+    (tmp_path / "session.toml").write_text('sample = "a"\n[prior]\nLi2CO3 = 3.0\nLiF = 2\n')
+    config = read_session_config(tmp_path)
+    assert config.prior == {"Li2CO3": 3.0, "LiF": 2.0}
+    assert config.values_for("any.mrc") == {"sample": "a"}
 
 
 def test_an_absent_file_is_told_so(tmp_path):

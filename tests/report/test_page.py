@@ -2,6 +2,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from interphase.acquisition import Acquisition, Kind
+from interphase.phases import dose_verdict
 from interphase.report import svg, write_report
 from interphase.report.page import page_values, picture_budget
+from interphase.report.words import dose_comparison, dose_verdict_words
 from interphase.session.records import SessionResult
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "google-chrome")) if p), None)
@@ -96,6 +100,90 @@ def test_each_region_is_outlined_once_and_the_uncertain_one_is_broken(make_resul
     assert rings == [8, 4, 4]
 
 
+def _judged(result: SessionResult) -> SessionResult:
+    """Return the result with a prior that overrules LiF, and with what the beam may have done."""
+    image = result.files[0]
+    assert image.phase_map is not None
+    exposed = Acquisition(
+        kind=Kind.IMAGE, dose_e_per_a2=20.0, prior_dose_e_per_a2=500.0, beam_energy_kev=300.0
+    )
+    oxide, fluoride = (
+        replace(
+            region,
+            informed={"Li2O": 0.97, "unknown": 0.03}
+            if region.phase == "Li2O"
+            else {"LiF": 0.3, "LiH": 0.7},
+            dose=dose_verdict(region.phase, exposed),
+            sentence=f"{region.phase} it is.",
+        )
+        for region in image.phase_map.regions
+    )
+    judged = replace(
+        image,
+        prior="Prior weights by session.toml: LiH × 3; all others 1.",
+        phase_map=replace(image.phase_map, regions=(oxide, fluoride)),
+    )
+    return replace(result, files=(judged, *result.files[1:]))
+
+
+def test_both_posteriors_and_the_dose_stand_beside_the_phase(make_result: Make) -> None:
+    values = page_values(_judged(make_result(images=1)))
+    card = values["cards"][0]
+    oxide, fluoride = card["regions"]
+    assert card["informed"]
+    assert oxide["informed"] == ["Li₂O 97\u202f%"]
+    assert not oxide["overruled"]
+    assert fluoride["informed"] == ["LiH 70\u202f%", "LiF 30\u202f%"]
+    assert fluoride["overruled"]
+    assert oxide["dose"]["word"] == "may be made by the beam"
+    assert oxide["dose"]["numbers"] == "520, made at 450 to 750"
+    assert (fluoride["dose"]["word"], fluoride["dose"]["numbers"]) == ("no limit known", "520")
+    assert oxide["sentence"] == "Li₂O it is."
+    # One sentence per phase, and the same words in the table of phases.
+    assert len(card["dose_verdicts"]) == 2
+    assert "The beam makes Li₂O from Li₂CO₃ and the interphase" in card["dose_verdicts"][0]
+    assert [phase["beam"] for phase in values["phases"]] == [
+        [("may be made by the beam", "poor")],
+        [],  # LiF or LiH: one of them alone says nothing of the place
+    ]
+    assert values["priors"] == ["Prior weights by session.toml: LiH × 3; all others 1."]
+
+
+def test_the_prior_has_a_column_only_where_one_was_stated(
+    make_result: Make, tmp_path: Path
+) -> None:
+    plain = make_result(images=1)
+    without = write_report(plain, tmp_path / "without.html").read_text()
+    judged = write_report(_judged(plain), tmp_path / "with.html").read_text()
+    assert "with the prior" not in without
+    assert judged.count("<th>with the prior</th>") == 1
+    assert "The answer does not use them" in judged
+
+
+@pytest.mark.parametrize(
+    ("phase", "before", "dose", "word", "numbers"),
+    [
+        ("Li2CO3", 0.0, 60.0, "below known limits", "60, limit 500 to 750"),
+        ("Li2CO3", None, 60.0, "dose not known", "≥\u202f60, limit 500 to 750"),
+        ("Li2CO3", 500.0, 60.0, "may be damaged", "560, limit 500 to 750"),
+        ("Li2CO3", None, 800.0, "past its limit", "≥\u202f800, limit 500 to 750"),
+        ("Li2O", 0.0, 60.0, "below known limits", "60, made at 450 to 750"),
+        ("Li2O", 700.0, 60.0, "may be made by the beam", "760, made at 450 to 750"),
+        ("Li", 0.0, 60.0, "below known limits", "60, limit above 30000"),
+        ("LiOH", None, None, "no limit known", "?"),
+    ],
+)
+def test_a_dose_verdict_in_a_few_words(
+    phase: str, before: float | None, dose: float | None, word: str, numbers: str
+) -> None:
+    verdict = dose_verdict(
+        phase,
+        Acquisition(kind=Kind.IMAGE, dose_e_per_a2=dose, prior_dose_e_per_a2=before),
+    )
+    assert dose_verdict_words(verdict)[0] == word
+    assert dose_comparison(verdict) == numbers
+
+
 def test_files_that_are_no_measurements_have_no_card(make_result: Make) -> None:
     values = page_values(make_result(images=1))
     assert [card["file"] for card in values["cards"]] == [
@@ -139,8 +227,6 @@ def test_a_session_of_hundreds_stays_small(make_result: Make, tmp_path: Path) ->
 
 
 def test_an_empty_session_has_a_page(make_result: Make, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     empty = replace(make_result(images=1), files=(), provenance={})
     page = write_report(empty, tmp_path / "report.html").read_text()
     assert "The folder holds no file" in page
