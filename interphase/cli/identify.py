@@ -30,8 +30,12 @@ LARGEST_PIXEL_A = 1e7
 def identify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images or patterns.")],
     phases: Annotated[
-        str, typer.Option(help="Candidates: a set, or phases and CIFs split by commas.")
-    ] = "lithium-sei",
+        str | None,
+        typer.Option(
+            help="Candidates: a set, or phases and CIFs split by commas; else what session.toml "
+            "names, else lithium-sei."
+        ),
+    ] = None,
     pixel_size: Annotated[
         float | None, typer.Option(metavar="Å", help="Sampling of the images [Å].")
     ] = None,

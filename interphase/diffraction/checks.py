@@ -1,9 +1,11 @@
 """Whether an array can be looked at at all, and what in it is not the specimen's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 
 import numpy as np
 
+from interphase.diffraction.results import NONE, UNKNOWN
 from interphase.errors import ParameterError, PhaseError
 from interphase.phases import Phase, reflections
 
@@ -34,8 +36,21 @@ LOCKED_ALARM = 1e-3
 NAMED = 0.2
 
 
-def check_array(image: np.ndarray, candidates: Sequence[Phase]) -> None:
-    """Raise what is misuse: wrong axes, wrong kind of numbers, no candidates."""
+# What regions are called that are none of the candidates.
+RESERVED = (UNKNOWN, NONE, "")
+
+
+def check_array(
+    image: np.ndarray, candidates: Iterable[Phase]
+) -> tuple[np.ndarray, tuple[Phase, ...]]:
+    """Return an array and its candidates, or raise what is misuse.
+
+    That is wrong axes, wrong kind of numbers, no candidates or such that cannot be told apart by
+    their names. What a mask hides is not a number.
+    """
+    if isinstance(image, np.ma.MaskedArray):
+        image = np.ma.filled(image.astype(float), np.nan)
+    image = np.asarray(image)
     if image.ndim != 2 or 0 in image.shape:
         raise ParameterError(
             f"the array has {image.ndim} axes of lengths {image.shape}: expected (row, column); "
@@ -43,8 +58,23 @@ def check_array(image: np.ndarray, candidates: Sequence[Phase]) -> None:
         )
     if not np.issubdtype(image.dtype, np.number) or np.iscomplexobj(image):
         raise ParameterError(f"the array is of type {image.dtype}: expected real numbers")
-    if not candidates:
+    phases = (candidates,) if isinstance(candidates, Phase) else tuple(candidates)
+    if not phases:
         raise ParameterError("no candidate phase is given: expected at least one")
+    if not all(isinstance(phase, Phase) for phase in phases):
+        raise ParameterError(
+            f"candidates are {candidates!r}: expected phases, such as "
+            'interphase.phases.candidates("Li2O,LiF")'
+        )
+    names = [phase.identifier for phase in phases]
+    for name in names:
+        if name in RESERVED:
+            raise ParameterError(
+                f"a candidate is called {name!r}, which means another answer: rename its file"
+            )
+        if names.count(name) > 1:
+            raise ParameterError(f"{name} is among the candidates more than once: give each once")
+    return image, phases
 
 
 def check_sampling(name: str, value: float | None, unit: str) -> None:
@@ -53,7 +83,7 @@ def check_sampling(name: str, value: float | None, unit: str) -> None:
         raise ParameterError(
             f"{name} is missing: give the sampling in {unit}; without it no spacing can be measured"
         )
-    if not (np.isfinite(value) and value > 0):
+    if not (isinstance(value, Real) and np.isfinite(value) and 0 < value < 1e9):
         raise ParameterError(f"{name} is {value!r} {unit}: expected a length > 0")
 
 
@@ -85,7 +115,9 @@ def lost_spacings(
 
 def usable(image: np.ndarray, *, saturation_matters: bool = True) -> tuple[np.ndarray, str]:
     """Return the image as float32 without gaps, or the sentence that says why it cannot be used."""
-    data = image.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large is not finite, and told below
+        data = image - image.flat[0] if image.dtype.kind == "u" and image.max() > 2**31 else image
+        data = data.astype(np.float32)
     finite = np.isfinite(data)
     if finite.mean() < 0.99:
         return data, f"{100 * (1 - finite.mean()):.0f} % of the pixels are not finite numbers."

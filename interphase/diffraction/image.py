@@ -16,7 +16,7 @@ from interphase.diffraction.checks import (
     usable,
 )
 from interphase.diffraction.limits import DetectionLimit, detection_limit
-from interphase.diffraction.matching import weigh
+from interphase.diffraction.matching import Evidences, weigh
 from interphase.diffraction.options import Options
 from interphase.diffraction.regions import (
     MOST_SPOTS,
@@ -123,7 +123,7 @@ def identify_image(
     <Assessment.NO_PERIODICITY: 'no_periodicity'>
     """
     options = options or Options()
-    check_array(image, candidates)
+    image, candidates = check_array(image, candidates)
     check_sampling("pixel_size_a", pixel_size_a, "Å per pixel")
     names = tuple(phase.identifier for phase in candidates)
     parameters = {"pixel_size_a": pixel_size_a, "candidates": names, **asdict(options)}
@@ -141,14 +141,16 @@ def identify_image(
     data, fault = usable(image)
     if fault:
         return without(Assessment.UNUSABLE, fault)
-    data, doubts = repaired(data)
-    warnings = [*doubts, *(doubt for phase in candidates for doubt in phase.doubts)]
     side_a = min(image.shape) * pixel_size_a
     if side_a < SMALLEST_WINDOW_A:
         return without(
             Assessment.UNUSABLE,
             f"The image is {side_a:.1f} Å wide; a window needs {SMALLEST_WINDOW_A:.0f} Å.",
         )
+    data, doubts = repaired(data)
+    # Once more, without the pixels that towered above all others.
+    data = data / np.float32(max(abs(float(data.max())), abs(float(data.min())), 1e-30))
+    warnings = [*doubts, *(doubt for phase in candidates for doubt in phase.doubts)]
     k_max = min(USABLE / (2 * pixel_size_a), 1 / options.d_min_a)
     d_min = 1 / k_max
     keys = tuple(PhaseKey(phase) for phase in candidates)
@@ -166,7 +168,7 @@ def identify_image(
 
     k_range = (1 / options.d_max_a, k_max)
     transfer = measure_transfer(data, pixel_size_a=pixel_size_a, k_max=k_max)
-    data = in_phase(data, transfer, pixel_size_a=pixel_size_a)
+    counts, data = data, in_phase(data, transfer, pixel_size_a=pixel_size_a)
     scales = [
         _scale(data, size, pixel_size_a, k_range, options)
         for size in _sizes(image.shape, pixel_size_a, options)
@@ -195,7 +197,7 @@ def identify_image(
             f"that these pixels hold: {', '.join(out_of_reach)}."
         )
     if not places:
-        limit = _limit(data, scales, false_alarm)
+        limit = _limit(counts, scales, false_alarm)
         result = without(
             Assessment.NO_PERIODICITY,
             f"Nothing periodic between {d_min:.2f} and {options.d_max_a:.1f} Å rises above the "
@@ -206,8 +208,9 @@ def identify_image(
     library = library_of(keys, round(d_min, 3), options.d_max_a, options.contrast)
     places = merge_places(places, transfer.shift)
     sigmas = [position_sigmas(place) for place in places]
-    evidences = [
-        weigh(
+
+    def weighed(place: Place, sigma: tuple[np.ndarray, np.ndarray]) -> Evidences:
+        return weigh(
             place.k_per_a,
             place.strength,
             library,
@@ -219,8 +222,11 @@ def identify_image(
             transfer=transfer,
             noise_a2=MAXIMA * (place.window_a or 0.0) ** 2,
         )
-        for place, sigma in zip(places, sigmas, strict=True)
-    ]
+
+    # The first prepares what the others share.
+    evidences = [weighed(places[0], sigmas[0])]
+    with ThreadPoolExecutor(threads()) as pool:
+        evidences += pool.map(weighed, places[1:], sigmas[1:])
     posterior = judge(places, evidences, options, library.phases)
     base = scales[len(scales) // 2]
     step_a = base.grid.step * pixel_size_a
@@ -312,11 +318,11 @@ def _upon(place: Place, own: WindowGrid, base: WindowGrid) -> np.ndarray:
     return np.flatnonzero(shown[np.ix_(*index)])
 
 
-def _limit(data: np.ndarray, scales: list[_Scale], false_alarm: float) -> DetectionLimit:
+def _limit(counts: np.ndarray, scales: list[_Scale], false_alarm: float) -> DetectionLimit:
     """Return what would have been found, with the windows that show small crystallites best."""
     limits = [
         detection_limit(
-            data,
+            counts,
             s.floor,
             s.freq,
             step=s.grid.step,

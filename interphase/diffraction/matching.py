@@ -644,25 +644,38 @@ def _fit(
     return log_height, centre / (1 - centre), width, matched
 
 
-# Plane nets that crystals of high symmetry show, as the second basis vector over the first, with
-# their share of unknown crystals.
-NETS: dict[str, tuple[float, complex]] = {
-    "hexagonal": (0.06, np.exp(1j * np.pi / 3)),
-    "square": (0.05, 1j),
-    "fcc along 110": (0.04, np.exp(1j * np.arccos(1 / 3))),
+# Plane nets that crystals of high symmetry show: their share of unknown crystals, the second basis
+# vector over the first, and the number of turns within half a turn that leave them as they are.
+NETS: dict[str, tuple[float, complex, int]] = {
+    "hexagonal": (0.06, np.exp(1j * np.pi / 3), 3),
+    "square": (0.05, 1j, 2),
+    "fcc along 110": (0.04, np.exp(1j * np.arccos(1 / 3)), 1),
 }
 # All other nets are oblique: any two spots, with this share and this freedom of shape.
 OBLIQUE_SHARE = 0.85
 OBLIQUE_STRAIN = 0.3
 # Share of unknown crystals whose structure is like that of a candidate but for the size of its
 # cell, which is anything within the range of `SCALE_GRID`.
-SIMILAR = 0.5
+SIMILAR = 0.8
 # Range of the logarithm of an unknown crystal's spacings.
 LOG_RANGE = 1.6
 # Spots from which the net of an unknown crystal is tried.
 NET_SPOTS = 8
 # Half of the points of a net with indices up to 2.
 _ORDERS = np.array([(m, n) for m in range(3) for n in range(-2, 3) if m > 0 or n > 0])
+
+
+@lru_cache
+def _generators(ratio: complex) -> np.ndarray:
+    """Return which points of a net lead to it again, as the first of its first or second shell."""
+    points = _ORDERS @ np.array([1, ratio])
+    whole = np.concatenate([points, -points])
+    found = np.zeros(len(points), dtype=bool)
+    for shell in (1.0, 1 + ratio):
+        base = points / shell
+        known = [abs(vector[:, None] - whole).min(axis=1) < 1e-6 for vector in (base, base * ratio)]
+        found |= (abs(abs(base) - 1) < 1e-6) & known[0] & known[1]
+    return found
 
 
 def _unknown_lattice(
@@ -679,17 +692,18 @@ def _unknown_lattice(
     crystal along [110], or oblique. Points of the net count as the reflections of a candidate
     do, with intensities that fall with the square of the spatial frequency.
     """
-    first, second, share, strain = [], [], [], []
+    first, second, share, strain, equal = [], [], [], [], []
     several = spots.k[:NET_SPOTS]
-    symmetric = 2 * len(NETS) * len(several)
-    for prior, ratio in NETS.values():
+    for prior, ratio, peaks in NETS.values():
         # Any spot may be the first point of the net, or that of its second shell.
+        again = _generators(ratio)
         for shell in (1.0, 1 + ratio):
             for base in several:
                 first.append(base / shell)
                 second.append(base / shell * ratio)
-                share.append(prior / 2)
+                share.append(prior * peaks)
                 strain.append(anisotropy)
+                equal.append(again)
     for i, a in enumerate(several):
         for b in several[:i]:
             if abs((a.conjugate() * b).imag) > 0.1 * abs(a) * abs(b):
@@ -697,6 +711,7 @@ def _unknown_lattice(
                 second.append(b)
                 share.append(OBLIQUE_SHARE)
                 strain.append(OBLIQUE_STRAIN)
+                equal.append(np.ones(len(_ORDERS), dtype=bool))
     g = np.stack([first, second], axis=1) @ _ORDERS.T
     length = abs(g)
     intensity = (length.min(axis=1, keepdims=True) / np.maximum(length, 1e-9)) ** 2
@@ -708,8 +723,9 @@ def _unknown_lattice(
     odds = law.seen[rows, law.column(pairing.log_strength)[..., None]] - law.missed[rows]
     odds = np.where(pairing.matched[..., None], odds, 0)
     log_height, _, width, matched = _fit(g, pairing, odds, background, np.array(strain))
-    count = np.maximum(matched.sum(axis=1), 1).astype(float)
-    # A net is found from each of its spots, an oblique one from each of its pairs of spots.
+    # A symmetric net is found from each spot that generates it, an oblique one from each pair.
+    count = np.maximum((matched & np.array(equal)).sum(axis=1), 1).astype(float)
+    symmetric = 2 * len(NETS) * len(several)
     count[symmetric:] *= np.maximum(count[symmetric:] - 1, 1) / 2
     log_weight = log_height + np.log(
         np.array(share) * np.sqrt(2 * np.pi) * width / LOG_RANGE / count

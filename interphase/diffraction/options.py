@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Self
 
 from interphase.errors import ParameterError
@@ -23,8 +24,8 @@ class ScalePrior:
     wide_weight: float = 0.1
     """Share of images whose calibration was not looked after."""
     anisotropy: float = 0.003
-    """Standard deviation of the difference of scale between two directions (fraction); more for
-    a scanned image, whose slow axis drifts."""
+    """Standard deviation of half the difference of scale between two directions (fraction); more
+    for a scanned image, whose slow axis drifts."""
 
     @classmethod
     def for_scanned_image(cls) -> Self:
@@ -58,8 +59,16 @@ class Evidence:
     noise."""
     max_detection: float = 0.9
     """Probability to see a ring of a pattern that is predicted far above the noise."""
-    unknown_prior: float = 0.2
+    unknown_prior: float = 0.15
     """Prior probability that a crystalline place is none of the candidates."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_detection", "unknown_prior"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise ParameterError(f"{name} is {value!r}: expected a share between 0 and 1")
+        if not 0 < self.clutter < 100:
+            raise ParameterError(f"clutter is {self.clutter!r}: expected a number of spots > 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,24 +108,28 @@ class Options:
         return cls(contrast=Contrast.DARK_FIELD, scale=ScalePrior.for_scanned_image())
 
     def __post_init__(self) -> None:
-        if not self.windows_a or not all(0 < side < float("inf") for side in self.windows_a):
+        sides = self.windows_a if isinstance(self.windows_a, tuple) else ()
+        if not sides or not all(isinstance(a, Real) and 1 <= a < float("inf") for a in sides):
             raise ParameterError(
-                f"windows_a is {self.windows_a!r} Å: expected lengths > 0, such as (32, 50, 80)"
+                f"windows_a is {self.windows_a!r} Å: expected a tuple of lengths of at least 1, "
+                "such as (32.0, 50.0, 80.0)"
             )
-        if not 1 <= self.overlap <= 16:
-            raise ParameterError(f"overlap is {self.overlap!r}: expected 1 to 16")
+        if not (isinstance(self.overlap, int) and 1 <= self.overlap <= 16):
+            raise ParameterError(
+                f"overlap is {self.overlap!r}: expected a whole number from 1 to 16"
+            )
         if not 0 < self.d_min_a < self.d_max_a:
             raise ParameterError(
                 f"d_min_a is {self.d_min_a!r} and d_max_a is {self.d_max_a!r} Å: "
                 "expected 0 < d_min_a < d_max_a"
             )
-        if not 0 < self.false_alarm <= 0.5:
+        if not 1e-12 <= self.false_alarm <= 0.5:
             raise ParameterError(
                 f"false_alarm is {self.false_alarm!r}: expected a probability up to 0.5"
             )
         for phase, weight in (self.prior or {}).items():
-            if not 0 < weight < float("inf"):
+            if not (isinstance(weight, Real) and 1e-3 <= weight <= 1e3):
                 raise ParameterError(
-                    f"the prior weight of {phase} is {weight!r}: expected a finite number > 0; "
-                    "to leave a phase out, take it from the candidates"
+                    f"the prior weight of {phase} is {weight!r}: expected a number > 0 between "
+                    "0.001 and 1000; to leave a phase out, take it from the candidates"
                 )

@@ -83,7 +83,7 @@ def identify_pattern(
     ``options.scale``.
     """
     options = options or Options()
-    check_array(pattern, candidates)
+    pattern, candidates = check_array(pattern, candidates)
     sampling = reciprocal_pixel_size_per_a
     if not (np.isfinite(sampling) and sampling > 0):
         raise ParameterError(

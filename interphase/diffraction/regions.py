@@ -22,6 +22,8 @@ SIDE_LOBE = 1 / 400
 DEPENDENT = 1 / 50
 # More places than this are not looked for; an image full of crystals has fewer.
 MAX_PLACES = 2000
+# Windows hang together where they have this share of the strength of the first.
+BRIDGE = 0.05
 # Spots that are taken together, at most, to tell a place from noise.
 MOST_SPOTS = 4
 # Power over the floor from which on a spot is none of the noise of its window.
@@ -108,8 +110,6 @@ def find_places(
 
     `false_alarm` is the probability to return any place for an image without crystals.
     """
-    from scipy import ndimage
-
     n_windows = grid.rows * grid.columns
     n_searched = float(freq.searched.sum())
     strongest = np.zeros(n_windows)
@@ -142,8 +142,7 @@ def find_places(
             same &= free
             shown = np.zeros(n_windows)
             np.maximum.at(shown, spots.window[same], spots.strength[same])
-            labels, _ = ndimage.label(shown.reshape(grid.rows, grid.columns) > 0, np.ones((3, 3)))
-            inside = labels.ravel() == labels.ravel()[seed]
+            inside = _around(shown.reshape(grid.rows, grid.columns), int(seed), grid)
             member = same & inside[spots.window]
             places.append(
                 _place(
@@ -159,17 +158,29 @@ def find_places(
     return places
 
 
+def _around(shown: np.ndarray, seed: int, grid: WindowGrid) -> np.ndarray:
+    """Return the windows of the crystal that shows in the window `seed`, shape (W,).
+
+    They hang together, and end half a window from where it is strong: what shows the same spots
+    farther away is another crystal.
+    """
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(shown >= BRIDGE * shown.flat[seed], np.ones((3, 3)))
+    core = labels == labels.flat[seed]
+    reach = 2 * (grid.size // grid.step // 2) + 1
+    return np.asarray(ndimage.binary_dilation(core, np.ones((reach, reach))) & (shown > 0)).ravel()
+
+
 def _same_spots(
     k: np.ndarray, template: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return which spots lie on one of `template` or its mate, with what sign, and on which."""
-    spots, known = (a[:, 1] + 1j * a[:, 0] for a in (k, template))
-    plus, minus = abs(spots[:, None] - known), abs(spots[:, None] + known)
-    distance = np.minimum(plus, minus)
-    which = distance.argmin(axis=1)
-    rows = np.arange(len(k))
-    sign = np.where(plus[rows, which] <= minus[rows, which], 1.0, -1.0)
-    return distance[rows, which] < reach, sign, which
+    from interphase.diffraction.spectra_kernels import nearest_known
+
+    spots, known = (np.ascontiguousarray(a[:, 1] + 1j * a[:, 0]) for a in (k, template))
+    which, square, sign = nearest_known(spots, known)
+    return square < reach**2, sign, which
 
 
 def _on_lattice(k: np.ndarray, known: np.ndarray, reach: float, largest: int = 4) -> np.ndarray:
@@ -246,7 +257,8 @@ def merge_places(
         Distance within which two spots are one, in frequency pixels of the smaller window.
     """
     kept: list[Place] = []
-    for place in sorted(places, key=lambda place: place.p_value):
+    # The smallest p-values are all 0; among them the window with most power shows its place best.
+    for place in sorted(places, key=lambda place: (place.p_value, -place.strength.sum())):
         for number, other in enumerate(kept):
             if _belongs(place, other, shift, reach):
                 kept[number] = _with_spots_of(other, place, reach)

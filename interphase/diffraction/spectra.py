@@ -204,14 +204,18 @@ def without_cliffs(freq: Frequencies, floor: np.ndarray) -> Frequencies:
     return replace(freq, searched=freq.searched & (steep < np.log(CLIFF)))
 
 
-def log_power(power: np.ndarray) -> np.ndarray:
-    """Return the logarithm of power, no less than what rounding leaves of a full-scale image.
+def least_power(size: int) -> float:
+    """Return the least power that is told from what rounding leaves of a full-scale image.
 
     Images are scaled to 1, so that a window of N × N pixels holds up to N² of power at one
     frequency; no camera reaches 1e-12 of that, but a computed picture without noise does.
     """
-    least = np.float32(1e-12 * power.shape[-2] ** 2)
-    return np.asarray(np.log(np.maximum(power, least)))
+    return 1e-12 * size**2
+
+
+def log_power(power: np.ndarray) -> np.ndarray:
+    """Return the logarithm of power, no less than that of `least_power`."""
+    return np.asarray(np.log(np.maximum(power, np.float32(least_power(power.shape[-2])))))
 
 
 def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.ndarray:
@@ -233,12 +237,19 @@ def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.
     log_ratio
         ndarray of the shape of `power`, float32.
     """
-    log = log_power(power)
-    log -= shared
-    log = log.reshape(len(power), -1)
-    weights = np.where(freq.searched.reshape(-1, 1), freq.bands, 0)
-    mean = (log @ weights) / np.maximum(weights.sum(axis=0), np.float32(1e-6)) + np.float32(
-        LOG_BIAS
+    from interphase.diffraction.spectra_kernels import subtract_floor
+
+    log = np.array(power, dtype=np.float32).reshape(len(power), -1)
+    position = freq.bands @ np.arange(BANDS)
+    band = np.minimum(position.astype(np.int64), BANDS - 2)
+    subtract_floor(
+        log,
+        shared.ravel(),
+        freq.searched.ravel(),
+        band,
+        position - band,
+        BANDS - 1,
+        least_power(freq.k.shape[0]),
+        LOG_BIAS,
     )
-    log -= mean @ freq.bands.T
-    return np.asarray(log.reshape(power.shape))
+    return log.reshape(power.shape)

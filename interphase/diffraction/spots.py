@@ -54,7 +54,9 @@ def find_spots(
     along the circle (sharp rings of the contrast transfer). A maximum must stand out of both.
     Positions are those of the parabola through the logarithms of three neighbours.
     """
-    window, row, column = np.nonzero((log_ratio > np.log(threshold)) & freq.searched)
+    from interphase.diffraction.spectra_kernels import maxima
+
+    window, row, column = maxima(log_ratio, freq.searched, np.log(threshold), REACH)
     n_rows, n_columns = freq.k.shape
     centre = log_ratio[window, row, column]
 
@@ -66,9 +68,6 @@ def find_spots(
         y = np.where(mirrored, -y, y) % n_rows
         x = np.minimum(np.abs(x), n_columns - 1)
         return np.asarray(log_ratio[window[:, None], y, x])
-
-    is_peak = (neighbours(*_neighbourhood(REACH)) <= centre[:, None]).all(axis=1)
-    window, row, column, centre = (a[is_peak] for a in (window, row, column, centre))
 
     ky, kx = freq.ky[row, 0], freq.kx[0, column]
     angle = np.arctan2(ky, kx)
@@ -92,13 +91,6 @@ def find_spots(
     return SpotTable(
         window=window, k_per_a=np.stack([ky, kx], axis=1), strength=np.exp(centre.astype(float))
     )
-
-
-def _neighbourhood(reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the offsets (dy, dx) of a square about a pixel, without the pixel itself."""
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    around = (y != 0) | (x != 0)
-    return y[around], x[around]
 
 
 def _vertex(before: np.ndarray, centre: np.ndarray, after: np.ndarray) -> np.ndarray:

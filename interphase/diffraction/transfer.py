@@ -63,6 +63,10 @@ LEAST_SHARE = 0.03
 WINDOW_A = 200.0
 WINDOW_MIN, WINDOW_MAX = 32, 512
 WINDOWS = 6
+# Sectors of half a turn that are compared.
+SECTORS = 8
+# Quantile of the sectors that is taken for the film's.
+CALM = 0.3
 # The rings are fitted from where amorphous matter scatters evenly to where lenses pass little.
 FIT_RANGE = (0.1, 0.9)
 # The film is there where it makes this share of the floor, and rings are fitted to this many
@@ -171,7 +175,8 @@ def in_phase(image: np.ndarray, transfer: Transfer, *, pixel_size_a: float) -> n
     kx = fft.rfftfreq(image.shape[1], pixel_size_a)
     chi = aberration(np.hypot(ky, kx).astype(np.float32), transfer.a2, transfer.a4)
     spectrum = fft.rfft2(image, workers=-1)
-    spectrum *= np.where(np.sin(chi - AMPLITUDE_PHASE) > 0, np.float32(1), np.float32(-1))
+    # The mean stays as it is, and atoms are dark.
+    spectrum *= np.where(np.sin(chi - AMPLITUDE_PHASE) > 0, np.float32(-1), np.float32(1))
     return np.asarray(fft.irfft2(spectrum, s=image.shape, overwrite_x=True, workers=-1))
 
 
@@ -186,9 +191,16 @@ def _radial_floor(image: np.ndarray, pixel_size_a: float) -> tuple[np.ndarray, n
     grid = WindowGrid(size=size, step=min(steps, default=1), rows=along[0], columns=along[1])
     total = sum(log_power(power).sum(axis=0) for power in power_rows(image, grid))
     mean = np.asarray(total) / (grid.rows * grid.columns)
-    ring = np.rint(np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)) * size)
-    # Spots of a lattice are outliers of the median.
-    radial = ndimage.median(mean, ring.astype(int), np.arange(size // 2))
+    ky, kx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    ring = np.rint(np.hypot(ky, kx) * size).astype(int)
+    sector = ((np.arctan2(ky, kx) / np.pi + 0.5) * SECTORS).astype(int) % SECTORS
+    # Spots of a lattice are outliers of the median within a sector, and where they are many the
+    # sector lies high among all, since crystals scatter into directions and films do not.
+    medians = ndimage.median(mean, ring * SECTORS + sector, np.arange(size // 2 * SECTORS))
+    radial = np.nanquantile(medians.reshape(-1, SECTORS), CALM, axis=1)
+    # The innermost rings have too few coefficients to be parted.
+    inner = min(SECTORS, size // 2)
+    radial[:inner] = ndimage.median(mean, ring, np.arange(inner))
     return np.arange(size // 2) / (size * pixel_size_a), np.asarray(radial)
 
 

@@ -182,7 +182,10 @@ def area_fraction(labels: np.ndarray, regions: list[Region]) -> dict[str, float]
         for phase, p in region.alternatives.items():
             if p > 0:
                 fraction[phase] = fraction.get(phase, 0.0) + float(share * p)
-    return {phase: share for phase, share in fraction.items() if share > 1e-4 or phase == NONE}
+    told = {phase: share for phase, share in fraction.items() if share > 1e-4 and phase != NONE}
+    # What is too little to be told is given to the others.
+    scale = (1 - fraction[NONE]) / max(sum(told.values()), np.finfo(float).tiny)
+    return {NONE: fraction[NONE]} | {phase: share * scale for phase, share in told.items()}
 
 
 def overall(regions: Sequence[Region]) -> Assessment:

@@ -117,7 +117,7 @@ def run_session(
     options = RunOptions() if options is None else options
     config = read_session_config(folder)
     if phases is None:
-        phases = _phases_of(config.phases, folder)
+        phases = phases_of(config.phases, folder)
     found = candidates(phases)
     with locked(out):
         store = Store(out)
@@ -254,7 +254,7 @@ class _Configs:
             return self._known[nearest]
 
 
-def _phases_of(named: str | tuple[str, ...] | None, folder: Path) -> Any:
+def phases_of(named: str | tuple[str, ...] | None, folder: Path) -> Any:
     """Return the candidates that session.toml names; its CIF files lie beside it."""
     if named is None:
         return DEFAULT_PHASES

@@ -15,13 +15,13 @@ from interphase.parallel import ChildCallError, ChildLostError, ChildPool
 from interphase.session.engine import measure_files
 from interphase.session.measure import Task
 from interphase.session.records import FileResult, Pictures
-from interphase.session.run import DEFAULT_PHASES, Progress
+from interphase.session.run import Progress, phases_of
 
 
 def measure_paths(
     paths: Sequence[str | Path],
     *,
-    phases: Any = DEFAULT_PHASES,
+    phases: Any = None,
     given: Mapping[str, float | None] | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -34,7 +34,8 @@ def measure_paths(
     paths
         Files; a session.toml in a file's folder is heeded.
     phases
-        Candidates, as :func:`interphase.phases.candidates` takes them.
+        Candidates, as :func:`interphase.phases.candidates` takes them; what the folder's
+        session.toml names, or the set ``lithium-sei``, unless given.
     given
         Fields of the acquisition that the caller states, such as ``pixel_size_a`` [Å]; ``None``
         states nothing.
@@ -64,9 +65,16 @@ def measure_paths(
     for name, value in given.items():
         if value is not None and not 0 < value < float("inf"):
             raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")
-    pickled = pickle.dumps(candidates(phases))
+    if phases is not None:
+        phases = candidates(phases)
     files = _existing(paths)
     configs = {folder: read_session_config(folder) for folder in {path.parent for path in files}}
+    pickled = {
+        folder: pickle.dumps(
+            candidates(phases_of(config.phases, folder)) if phases is None else phases
+        )
+        for folder, config in configs.items()
+    }
     tasks = [
         Task(
             path=path,
@@ -77,7 +85,7 @@ def measure_paths(
                 sentence="not measured",
             ),
             session=configs[path.parent],
-            candidates=pickled,
+            candidates=pickled[path.parent],
             options=options,
             given=given,
         )

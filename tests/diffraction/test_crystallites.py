@@ -279,7 +279,9 @@ def test_the_matched_spots_of_a_region_have_the_spacings_of_their_planes(three):
         cell = load_phase(region.phase).reciprocal_vectors
         for spot, hkl in region.matched:
             expected = 1 / np.linalg.norm(np.array(hkl) @ cell)
-            assert region.d_spacings_a[spot] == pytest.approx(expected, rel=0.04)
+            # Weak spots lie up to three standard deviations of their position off.
+            off = 3 * 1.8 / np.sqrt(region.spots.strength[spot]) / region.window_a * expected
+            assert region.d_spacings_a[spot] == pytest.approx(expected, rel=0.02 + off)
 
 
 def test_a_crystallite_at_the_border_says_so(rng, lattice_image):

@@ -91,7 +91,9 @@ def test_molybdenite_is_found_with_its_scale_error(shared_data, molybdenite):
         options=Options.for_scanned_image(),
     )
     region = largest(found)
-    assert (region.phase, region.assessment) == ("MoS2", Assessment.OK)
+    # At such a scale error a like structure with another cell is not much less probable.
+    assert region.phase == "MoS2"
+    assert set(region.credible_set) <= {"MoS2", "unknown"}
     # Spacings are 4 to 7 % short.
     assert -0.08 < region.scale_error < -0.02
 

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from interphase.diffraction.regions import _on_lattice, find_places, noise_probability
+from interphase.diffraction.regions import (
+    MOST_SPOTS,
+    Place,
+    _on_lattice,
+    find_places,
+    merge_places,
+    noise_probability,
+)
 from interphase.diffraction.spectra import WindowGrid, frequencies
-from interphase.diffraction.spots import SpotTable
+from interphase.diffraction.spots import THRESHOLD, SpotTable
 
 GRID = WindowGrid(size=100, step=25, rows=12, columns=16)
 FREQ = frequencies(100, pixel_size_a=0.5, k_min=1 / 6, k_max=1 / 1.2)
@@ -30,11 +38,56 @@ def table(*crystals, jitter: float = 0.0, rng=None) -> SpotTable:
     )
 
 
+def centre(row: float, column: float) -> tuple[float, float]:
+    """Return the middle of a window [Å]."""
+    return (0.5 * (49.5 + 25 * row), 0.5 * (49.5 + 25 * column))
+
+
+def place(k, at, *, p_value=1e-9, window_a=50.0, strength=60.0) -> Place:
+    """Return a place with some spots of falling strength."""
+    return Place(
+        k_per_a=np.array(k),
+        strength=strength / np.arange(1, len(k) + 1),
+        p_value=p_value,
+        windows=np.array([0]),
+        window_a=window_a,
+        centre_a=at,
+    )
+
+
+def test_views_of_one_crystal_by_windows_of_two_sizes_are_one_place():
+    large = place(FIRST, (100.0, 100.0), window_a=80.0, p_value=1e-12)
+    small = place(FIRST[1:] + 0.003, (110.0, 95.0), window_a=32.0)
+    other = place(SECOND, (110.0, 95.0), window_a=32.0)
+    away = place(FIRST, (300.0, 100.0), window_a=32.0)
+    merged = merge_places([small, other, away, large], lambda k: 0 * k)
+    assert len(merged) == 3
+    assert merged[0] is large
+
+
+def test_fringes_displaced_along_their_own_direction_belong_to_their_crystal():
+    crystal = place(FIRST, (100.0, 100.0), p_value=1e-12)
+    along = FIRST[0] / np.linalg.norm(FIRST[0])
+    across = np.array([along[1], -along[0]])
+    ghost = place(FIRST[:1], tuple(100 + 90 * along))
+    beside = place(FIRST[:1], tuple(100 + 90 * across))
+    assert len(merge_places([crystal, ghost], lambda k: 25 + 0 * k)) == 1
+    assert len(merge_places([crystal, ghost], lambda k: 5 + 0 * k)) == 2
+    assert len(merge_places([crystal, beside], lambda k: 25 + 0 * k)) == 2
+
+
+def test_a_displaced_reflection_of_the_lattice_adds_its_spot():
+    crystal = place(FIRST[:2], (100.0, 100.0), p_value=1e-12)
+    ghost = place(FIRST[2:], (100.0, 160.0), strength=20.0)
+    (merged,) = merge_places([crystal, ghost], lambda k: 40 + 0 * k)
+    assert sorted(merged.strength) == pytest.approx([20, 30, 60])
+
+
 def test_one_spot_has_the_closed_form():
     p = noise_probability(
         np.array([3]), np.array([15.0]), n_windows=5, frequencies=1000.0, places=4.0
     )
-    assert p[3] == pytest.approx(-np.expm1(-3 * 4 * 1000 * np.exp(-15)))
+    assert p[3] == pytest.approx(-np.expm1(-MOST_SPOTS * 4 * 1000 * np.exp(-15)))
     assert p[[0, 1, 2, 4]].tolist() == [1.0] * 4
 
 
@@ -47,28 +100,40 @@ def test_three_weak_spots_together_are_rarer_than_one():
         )[0]
 
     assert p(3) < p(2) < p(1)
-    assert p(3) == pytest.approx(30 * (1e3 * np.exp(-12)) ** 3 / 6, rel=1e-3)
+    # The sum of three, each above the threshold by an exponential variable.
+    sets = (1e3 * np.exp(-THRESHOLD)) ** 3 / 6 * stats.gamma.sf(36 - 3 * THRESHOLD, 3)
+    assert p(3) == pytest.approx(10 * MOST_SPOTS * sets, rel=1e-3)
+
+
+def test_spots_of_uneven_strength_count_by_their_sum():
+    def p(*strength):
+        return noise_probability(
+            np.zeros(2, int), np.array(strength), n_windows=1, frequencies=1e3, places=10
+        )[0]
+
+    assert p(16.0, 12.0) == pytest.approx(p(14.0, 14.0), rel=1e-9)
+    assert p(24.0, 7.0) < p(14.0, 14.0)
 
 
 def test_noise_makes_a_place_at_most_as_often_as_stated(rng):
-    frequencies_searched, windows, trials, alpha = 400, 10, 4000, 0.1
-    count = rng.poisson(frequencies_searched * np.exp(-3.0), (trials, windows))
+    frequencies_searched, windows, trials, alpha = 4000, 10, 4000, 0.1
+    count = rng.poisson(frequencies_searched * np.exp(-THRESHOLD), (trials, windows))
     alarms = 0
     for row in count:
         window = np.repeat(np.arange(windows), row)
-        strength = 3 + rng.exponential(size=len(window))
+        strength = THRESHOLD + rng.exponential(size=len(window))
         p = noise_probability(
             window, strength, n_windows=windows, frequencies=frequencies_searched, places=windows
         )
         alarms += p.min() <= alpha
     error = 3 * np.sqrt(alpha / trials)
-    # Three numbers of spots are tried, and paid for; the answer is not more cautious than that.
-    assert alpha / 3 - error < alarms / trials < alpha + error
+    # Several numbers of spots are tried, and paid for; the answer is not more cautious than that.
+    assert alpha / MOST_SPOTS - error < alarms / trials < alpha + error
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    strength=st.lists(st.floats(9, 40), min_size=1, max_size=12),
+    strength=st.lists(st.floats(THRESHOLD, 40), min_size=1, max_size=12),
     more=st.floats(0.01, 5),
     seed=st.integers(0, 99),
 )
@@ -90,7 +155,7 @@ def test_a_crystal_is_one_place_where_it_is(rng):
     spots = table((FIRST, range(3, 6), range(4, 9), 60.0), jitter=0.001, rng=rng)
     (place,) = find_places(spots, GRID, FREQ, false_alarm=0.01)
     assert place.p_value < 1e-6
-    assert place.centre == pytest.approx((4, 6))
+    assert place.centre_a == pytest.approx(centre(4, 6))
     rows, columns = np.divmod(place.windows, GRID.columns)
     assert sorted(set(rows)) == [3, 4, 5]
     assert sorted(set(columns)) == [4, 5, 6, 7, 8]
@@ -108,8 +173,8 @@ def test_friedel_mates_are_the_same_spot():
 def test_two_crystals_apart_are_two_places():
     spots = table((FIRST, [2, 3], [2, 3], 60.0), (SECOND, [8, 9], [10, 11], 40.0))
     first, second = find_places(spots, GRID, FREQ, false_alarm=0.01)
-    assert first.centre == pytest.approx((2.5, 2.5))
-    assert second.centre == pytest.approx((8.5, 10.5))
+    assert first.centre_a == pytest.approx(centre(2.5, 2.5))
+    assert second.centre_a == pytest.approx(centre(8.5, 10.5))
     assert not set(first.windows) & set(second.windows)
 
 

@@ -12,7 +12,7 @@ from interphase.diffraction.spectra import (
     power_rows,
     window_grid,
 )
-from interphase.diffraction.spots import _neighbourhood, _vertex, find_spots
+from interphase.diffraction.spots import _vertex, find_spots
 
 PIXEL = 0.5
 SIZE = 100
@@ -47,14 +47,6 @@ def test_three_values_without_a_maximum_have_no_vertex(values):
 def test_the_vertex_stays_within_half_a_pixel():
     assert _vertex(np.array(0.0), np.array(1.0), np.array(1.9)) == 0.5
     assert _vertex(np.array(1.9), np.array(1.0), np.array(0.0)) == -0.5
-
-
-@pytest.mark.parametrize(("reach", "number"), [(1, 8), (2, 24)])
-def test_a_neighbourhood_leaves_out_its_middle(reach, number):
-    dy, dx = _neighbourhood(reach)
-    assert len(dy) == number
-    assert np.maximum(abs(dy), abs(dx)).min() == 1
-    assert (dy.sum(), dx.sum()) == (0, 0)
 
 
 @settings(max_examples=25, deadline=None)

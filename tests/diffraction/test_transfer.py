@@ -91,7 +91,8 @@ def test_counting_noise_alone_is_not_fitted():
         fits.append(found.fitted)
         shares.append(found.film_share[found.k_per_a > 0.15].mean())
     assert sum(fits) == 0
-    assert np.mean(shares) < 0.06
+    # A quantile of sectors scatters more than a median of whole rings.
+    assert np.mean(shares) < 0.08
 
 
 def test_a_film_without_rings_is_not_fitted():

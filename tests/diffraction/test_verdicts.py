@@ -21,8 +21,9 @@ def rock_salt() -> Identify:
     def identify(phase: str, *, error: float = 0.0, seed: int = 1, **options: object) -> PhaseMap:
         rng = np.random.default_rng(seed)
         spacing = load_phase(phase).lattice[0] / 2 * (1 + error)
-        axes = np.indices((256, 256)) * 0.4
-        lattice = np.cos(2 * np.pi * axes / spacing).sum(axis=0)
+        y, x = 2 * np.pi * np.indices((256, 256)) * 0.4 / spacing
+        # {200} and {220}, of about the same strength in rock salt of light elements.
+        lattice = np.cos(y) + np.cos(x) + 0.8 * (np.cos(y + x) + np.cos(y - x))
         return identify_image(
             rng.poisson(40 * (1 + 0.15 * lattice)),
             pixel_size_a=0.4,

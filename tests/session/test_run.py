@@ -90,7 +90,7 @@ def test_a_session_is_measured_once_and_only_what_changed_again(
     provenance = json.loads((out / "provenance.json").read_text())
     assert provenance["inputs"][1]["sha256"] == back.files[1].sha256
     assert provenance["versions"]["numpy"] == np.__version__
-    assert provenance["parameters"]["identification"]["window_a"] == 50.0
+    assert provenance["parameters"]["identification"]["windows_a"] == [32.0, 50.0, 80.0]
     assert {phase["phase"] for phase in provenance["candidates"]} == {"LiF", "Li2O"}
 
 
