@@ -19,6 +19,8 @@ LOW_ANGLE_DEG = 15.0
 # Coincidence boundaries above this Σ are not looked for: Brandon's criterion would then take in
 # too many orientations to mean anything.
 LARGEST_SIGMA = 29
+# Turns about the beam at which the agreement of planes is counted: every 0.1°.
+TURNS = 1800
 # Planes are named down to this spacing [Å]: finer fringes are rarely seen.
 SHORTEST_A = 1.2
 
@@ -208,8 +210,8 @@ class Parallel(NamedTuple):
     deviation_deg: float
     """Angle between them in the image [degrees]."""
     chance: float
-    """Probability that a random turn about the beam brings any pair of planes at least as coarse at
-    least as close, or as close as can be measured."""
+    """Probability that planes chosen in the same way agree at least as well after a random turn
+    about the beam."""
 
 
 def parallel_planes(
@@ -243,8 +245,10 @@ def parallel_planes(
     Notes
     -----
     Coarse is a small sum of the lengths of both reciprocal vectors, as the planes that relations
-    are named after are. The chance is the share of half a turn that is covered by intervals about
-    all angles at which planes at least as coarse are parallel.
+    are named after are. How well planes agree is the share of half a turn over which any planes
+    at least as coarse are at least as close, or as close as can be measured. The planes were chosen
+    by looking, so this share is not yet a chance: the choice is repeated for all turns about the
+    beam, and the chance is the share of turns that agree as well or better.
     """
     (planes_a, angle_a, length_a), (planes_b, angle_b, length_b) = (
         _edge_on(grain, phase) for grain, phase in ((first, first_phase), (second, second_phase))
@@ -260,9 +264,29 @@ def parallel_planes(
     i, j = np.unravel_index(
         np.where(close & (order == coarsest), np.abs(turn), np.inf).argmin(), turn.shape
     )
-    apart = abs(float(turn[i, j]))
-    chance = _covered(turn[order <= coarsest], max(apart, float(sigma)), 180.0)
-    return Parallel((_triple(planes_a[i]), _triple(planes_b[j])), apart, chance)
+    agreement = _agreement(turn, order, max(tolerance_deg, 2 * sigma), sigma)
+    # The first turn is none at all.
+    chance = float(np.mean(agreement <= agreement[0] + 1e-9))
+    return Parallel((_triple(planes_a[i]), _triple(planes_b[j])), abs(float(turn[i, j])), chance)
+
+
+def _agreement(
+    turn: np.ndarray, order: np.ndarray, tolerance_deg: float, sigma_deg: float
+) -> np.ndarray:
+    """Return how well the coarsest planes that are parallel agree at each further turn.
+
+    Shape (TURNS,); infinite where no planes are parallel.
+    """
+    turns = np.arange(TURNS) * (180.0 / TURNS)
+    agreement = np.full(TURNS, np.inf)
+    for level in np.unique(order):
+        apart = np.abs((turn[order == level][:, None] + turns + 90) % 180 - 90).min(axis=0)
+        chosen = np.isinf(agreement) & (apart <= tolerance_deg)
+        half_width = np.maximum(apart[chosen], sigma_deg)
+        agreement[chosen] = _covered(turn[order <= level], half_width, 180.0)
+        if np.isfinite(agreement).all():
+            break
+    return agreement
 
 
 def _edge_on(grain: Crystallite, phase: Phase) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -291,11 +315,11 @@ def _planes(phase: Phase) -> tuple[np.ndarray, np.ndarray]:
     return hkl[first], g[first]
 
 
-def _covered(centres: np.ndarray, half_width: float, period: float) -> float:
-    """Return the share of a circle that lies within `half_width` of any of `centres`."""
-    ordered = np.sort(np.asarray(centres).ravel() % period)
+def _covered(centres: np.ndarray, half_width: np.ndarray, period: float) -> np.ndarray:
+    """Return the share of a circle within each `half_width`, shape (N,), of any of `centres`."""
+    ordered = np.sort(centres % period)
     gaps = np.diff(ordered, append=ordered[0] + period)
-    return float(np.minimum(gaps, 2 * half_width).sum() / period)
+    return np.asarray(np.minimum(gaps, 2 * half_width[:, None]).sum(axis=1) / period)
 
 
 @lru_cache(maxsize=1)

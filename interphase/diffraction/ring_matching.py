@@ -5,8 +5,11 @@ Rings are a point pattern in radius and brightness, as spots are one in the plan
 :math:`p_j`, at its radius within an error and at its brightness within a factor, and clutter is
 seen anywhere. Over that of clutter alone, the likelihood of the rings i is
 
-.. math:: L = \prod_j (1 - p_j) \prod_i \Big[1 + \frac1\rho \sum_j \frac{p_j}{1 - p_j}
-          N(k_i; g_j, \sigma^2)\, N(\ln a_i; \ln A I_j, \tau^2)\Big].
+.. math:: L = \prod_j (1 - p_j) \prod_i \Big[1 + \frac1\rho \sum_j \frac{p_0}{1 - p_j}
+          N(k_i; g_j, \sigma^2)\, N(\ln a_i; \ln A I_j, \tau^2)\Big],
+
+where :math:`p_0` is the probability to see a ring whose brightness is above the limit, and
+:math:`p_j` is :math:`p_0` times the share of the brightnesses of ring j that are.
 
 Rings of one or several phases that the pattern cannot resolve are one ring at their centre of
 gravity. The brightness A of each phase is integrated out, the fall of all brightness with k too,

@@ -104,7 +104,8 @@ class Rings:
     area_sigma: np.ndarray
     """Their standard error, shape (P,)."""
     p_value: np.ndarray
-    """Probability that noise makes such a ring anywhere in the pattern, shape (P,)."""
+    """Upper bound of the probability that noise makes such a ring anywhere in the pattern, shape
+    (P,): the probability at one place times the number of places and widths."""
     coverage: np.ndarray
     """Share of the azimuth over which the ring shines; 1 if evenly, shape (P,)."""
     limit: np.ndarray

@@ -32,7 +32,8 @@ class DamageFact:
     criterion: str
     """How the change was seen; another criterion gives another dose."""
     grade: str
-    """Trust in the number: A read in a source, B at second hand or recomputed, C remembered."""
+    """Trust in the number: A read in a source, B at second hand, recomputed or carried over from a
+    like material, C remembered."""
     source: str
     """Who says so."""
     product: str | None = None
@@ -93,7 +94,7 @@ class DoseLevel(StrEnum):
     UNKNOWN_DOSE = "unknown_dose"
     """There is a limit, but what the place received is not known well enough."""
     NO_KNOWN_LIMIT = "no_known_limit"
-    """No limit is known, or the place received more than was ever looked at."""
+    """No limit is known, or the place received more than the lower bound that is all there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,10 @@ class DoseVerdict:
 
     @property
     def made_bracket_e_per_a2(self) -> tuple[float | None, float | None]:
-        """Doses at which the beam is known to make this phase, all sources together [e/Å²]."""
+        """Doses below which the beam is not known to make this phase and from which it is [e/Å²].
+
+        One phase out of which it is known to make this one is enough.
+        """
         return _joined(self.made_from)
 
 
@@ -171,13 +175,12 @@ def beam_origins(phase: str) -> tuple[DamageFact, ...]:
 
 
 def _joined(facts: Sequence[DamageFact]) -> tuple[float | None, float | None]:
-    """Return the bracket that holds those of all facts."""
-    lows, highs = (
-        zip(*(fact.bracket_e_per_a2 for fact in facts), strict=True) if facts else ((), ())
-    )
-    known_low = [low for low in lows if low is not None]
-    known_high = [high for high in highs if high is not None]
-    return min(known_low, default=None), max(known_high, default=None)
+    """Return the bracket of whichever of the facts comes first: one is enough."""
+    brackets = [fact.bracket_e_per_a2 for fact in facts if not fact.missing]
+    lows = [low for low, _ in brackets if low is not None]
+    high = min((high for _, high in brackets if high is not None), default=None)
+    # A fact without a lower end may come at any dose.
+    return min(lows) if lows and len(lows) == len(brackets) else None, high
 
 
 def dose_level(
@@ -281,7 +284,7 @@ def dose_verdict(phase: str | None, acquisition: Acquisition) -> DoseVerdict:
     ... )
     >>> verdict = dose_verdict("Li2O", exposure)
     >>> verdict.level.value, verdict.made_level.value, verdict.made_bracket_e_per_a2
-    ('no_known_limit', 'within', (450, 750))
+    ('no_known_limit', 'above', (178, 450))
     """
     before, dose = acquisition.prior_dose_e_per_a2, acquisition.dose_e_per_a2
     after = None if before is None or dose is None else before + dose
@@ -375,8 +378,13 @@ def _limit_words(
     conditions.append(f"grade {limit.grade}")
     stated = f"({'; '.join(conditions)})"
     if high is None:
-        words = f"{phase} shows no change up to {low:.5g} e/Å² {stated}"
-        words += f": {_LEVEL_WORDS[level]}." if level is not DoseLevel.BELOW else "."
+        seen = limit.process != "none seen"
+        change = f"{limit.process} below" if seen else "change up to"
+        words = f"{phase} shows no {change} {low:.5g} e/Å² {stated}"
+        if seen and level is DoseLevel.NO_KNOWN_LIMIT:
+            words += ": passed, and from which dose on it does is not known."
+        else:
+            words += f": {_LEVEL_WORDS[level]}." if level is not DoseLevel.BELOW else "."
     else:
         words = f"{phase} changes at {dose_range((low, high))} {stated}: {_LEVEL_WORDS[level]}."
     measured = limit.beam_energy_kev
@@ -412,6 +420,9 @@ def _origin_words(phase: str | None, origins: Sequence[DamageFact], level: DoseL
     named = f"{', '.join(first)} and {last}" if first else last
     words = f"The beam makes {phase} from {named}"
     if numbered:
+        low, high = _joined(numbered)
+        ends = [] if high is None else [f"known from {high:.5g} e/Å² on"]
+        ends += [] if low is None else [f"not known below {low:.5g} e/Å²"]
         grades = "/".join(dict.fromkeys(fact.grade for fact in numbered))
-        words += f" at {dose_range(_joined(numbered))} (grade {grades})"
+        words += f", {', '.join(ends)} (grade {grades})"
     return f"{words}: {_MADE_WORDS[level]}."

@@ -124,7 +124,7 @@ def dose_verdict_words(verdict: DoseVerdict) -> tuple[str, str]:
 def dose_comparison(verdict: DoseVerdict) -> str:
     """Write what a place received [e/Å²], and the limit it is held against.
 
-    The limit is that of the phase, or the dose at which the beam makes it.
+    The limit is that of the phase, or the dose from which on the beam is known to make it.
     """
     if verdict.received_after_e_per_a2 is not None:
         received = number(verdict.received_after_e_per_a2)
@@ -133,7 +133,7 @@ def dose_comparison(verdict: DoseVerdict) -> str:
     else:
         received = "?"
     limit = verdict.limit.bracket_e_per_a2 if verdict.limit else (None, None)
-    for words, bracket in (("limit", limit), ("made at", verdict.made_bracket_e_per_a2)):
-        if bracket != (None, None):
-            return f"{received}, {words} {dose_range(bracket).removesuffix(' e/Å²')}"
-    return received
+    if limit != (None, None):
+        return f"{received}, limit {dose_range(limit).removesuffix(' e/Å²')}"
+    made = verdict.made_bracket_e_per_a2[1]
+    return received if made is None else f"{received}, made from {made:.5g} on"

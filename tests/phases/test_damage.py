@@ -20,7 +20,7 @@ from interphase.phases import (
     dose_verdict,
     known_phases,
 )
-from interphase.phases.damage import dose_level
+from interphase.phases.damage import _joined, dose_level
 
 FACTS = [fact for phase in (*known_phases(), "SEI") for fact in damage_facts(phase)]
 doses = st.floats(0, 1e5)
@@ -49,7 +49,11 @@ def test_the_numbers_are_those_that_were_published():
     assert carbonate.bracket_e_per_a2 == (500, 750)
     assert (carbonate.beam_energy_kev, carbonate.dose_rate_e_per_a2_s) == (200, 100)
     assert carbonate.temperature_k is None
-    assert dose_verdict("Li2O", exposed(None)).made_bracket_e_per_a2 == (450, 750)
+    # Koh et al.: Li2O after 450 and after 600 e/Å², an amorphous interphase at 178.
+    (interphase,) = damage_facts("SEI")
+    assert interphase.bracket_e_per_a2 == (178, 450)
+    # One origin is enough: the carbonate's higher doses do not matter.
+    assert dose_verdict("Li2O", exposed(None)).made_bracket_e_per_a2 == (178, 450)
 
 
 def test_a_missing_number_stays_missing():
@@ -120,16 +124,64 @@ def test_a_lower_bound_never_says_that_a_limit_was_not_reached(dose):
 
 def test_more_than_was_ever_looked_at_is_no_known_limit_and_no_damage():
     assert dose_verdict("Li", exposed(29e3, 0.0)).level is DoseLevel.BELOW
-    assert dose_verdict("Li", exposed(31e3, 0.0)).level is DoseLevel.NO_KNOWN_LIMIT
+    passed = dose_verdict("Li", exposed(31e3, 0.0))
+    assert passed.level is DoseLevel.NO_KNOWN_LIMIT
+    assert "shows no change up to 30000 e/Å²" in passed.sentence
+    assert ": more was never looked at." in passed.sentence
+
+
+def test_an_onset_that_is_only_bounded_from_below_is_no_limit():
+    (bubbles,) = damage_facts("ice-Ih")
+    assert (bubbles.bracket_e_per_a2, bubbles.grade) == ((100, None), "B")
+    assert dose_verdict("ice-Ih", exposed(99.0, 0.0)).level is DoseLevel.BELOW
+    passed = dose_verdict("ice-Ih", exposed(101.0, 0.0))
+    assert passed.level is DoseLevel.NO_KNOWN_LIMIT
+    assert "no hydrogen bubbles below 100 e/Å²" in passed.sentence
+    assert "never looked at" not in passed.sentence
+
+
+@given(st.lists(st.tuples(doses, doses), min_size=1, max_size=4), doses)
+def test_one_origin_is_enough(brackets, dose):
+    facts = tuple(
+        DamageFact(
+            phase=str(i),
+            process="any",
+            criterion="any",
+            grade="A",
+            source="any",
+            low_e_per_a2=min(ends) + 1,
+            high_e_per_a2=max(ends) + 1,
+        )
+        for i, ends in enumerate(brackets)
+    )
+
+    def level(bracket):
+        return dose_level(bracket, received_e_per_a2=dose, at_least_e_per_a2=dose)
+
+    each = [level(fact.bracket_e_per_a2) for fact in facts]
+    order = [DoseLevel.BELOW, DoseLevel.WITHIN, DoseLevel.ABOVE]
+    assert level(_joined(facts)) is max(each, key=order.index)
+
+
+def test_an_origin_without_a_lower_end_leaves_no_dose_that_is_safe():
+    made = DamageFact(
+        phase="a", process="any", criterion="any", grade="A", source="any", high_e_per_a2=300.0
+    )
+    assert _joined((*beam_origins("Li2O"), made)) == (None, 300.0)
 
 
 def test_the_oxide_is_told_from_the_carbonate_it_may_have_been():
     low = dose_verdict("Li2O", exposed(60.0, 0.0))
     assert low.made_level is DoseLevel.BELOW
     high = dose_verdict("Li2O", exposed(60.0, 500.0))
-    assert high.made_level is DoseLevel.WITHIN
-    assert "from Li2CO3 and the interphase at 450 to 750 e/Å²" in high.sentence
-    assert "may be the beam's product" in high.sentence
+    assert high.made_level is DoseLevel.ABOVE
+    assert (
+        "The beam makes Li2O from Li2CO3 and the interphase, known from 450 e/Å² on, "
+        "not known below 178 e/Å² (grade A/B): passed, so it may be the beam's product."
+    ) in high.sentence
+    between = dose_verdict("Li2O", exposed(60.0, 200.0))
+    assert between.made_level is DoseLevel.WITHIN
+    assert between.sentence.endswith("(grade A/B): it may be the beam's product.")
     assert "beam's product" not in low.sentence
 
 

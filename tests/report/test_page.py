@@ -136,14 +136,14 @@ def test_both_posteriors_and_the_dose_stand_beside_the_phase(make_result: Make) 
     assert fluoride["informed"] == ["LiH 70\u202f%", "LiF 30\u202f%"]
     assert fluoride["overruled"]
     assert oxide["dose"]["word"] == "may be made by the beam"
-    assert oxide["dose"]["numbers"] == "520, made at 450 to 750"
+    assert oxide["dose"]["numbers"] == "520, made from 450 on"
     assert (fluoride["dose"]["word"], fluoride["dose"]["numbers"]) == ("no limit known", "520")
     assert oxide["sentence"] == "Li₂O it is."
     # One sentence per phase, and the same words in the table of phases.
     assert len(card["dose_verdicts"]) == 2
     assert "The beam makes Li₂O from Li₂CO₃ and the interphase" in card["dose_verdicts"][0]
     assert [phase["beam"] for phase in values["phases"]] == [
-        [("may be made by the beam", "poor")],
+        [("may be made by the beam", "bad")],
         [],  # LiF or LiH: one of them alone says nothing of the place
     ]
     assert values["priors"] == ["Prior weights by session.toml: LiH × 3; all others 1."]
@@ -167,8 +167,8 @@ def test_the_prior_has_a_column_only_where_one_was_stated(
         ("Li2CO3", None, 60.0, "dose not known", "≥\u202f60, limit 500 to 750"),
         ("Li2CO3", 500.0, 60.0, "may be damaged", "560, limit 500 to 750"),
         ("Li2CO3", None, 800.0, "past its limit", "≥\u202f800, limit 500 to 750"),
-        ("Li2O", 0.0, 60.0, "below known limits", "60, made at 450 to 750"),
-        ("Li2O", 700.0, 60.0, "may be made by the beam", "760, made at 450 to 750"),
+        ("Li2O", 0.0, 60.0, "below known limits", "60, made from 450 on"),
+        ("Li2O", 700.0, 60.0, "may be made by the beam", "760, made from 450 on"),
         ("Li", 0.0, 60.0, "below known limits", "60, limit above 30000"),
         ("LiOH", None, None, "no limit known", "?"),
     ],

@@ -102,7 +102,7 @@ def test_each_region_has_its_dose_verdict(measured: Measured) -> None:
     dose = result.phase_map.regions[0].dose
     assert dose is not None
     assert (dose.phase, dose.received_after_e_per_a2) == ("Li2O", 560.0)
-    assert (dose.level, dose.made_level) == (DoseLevel.NO_KNOWN_LIMIT, DoseLevel.WITHIN)
+    assert (dose.level, dose.made_level) == (DoseLevel.NO_KNOWN_LIMIT, DoseLevel.ABOVE)
     assert "By the dose received, Li2O may be the beam's product." in session_sentence([result])
 
 
@@ -127,8 +127,8 @@ def test_verdicts_survive_the_store_and_stand_in_the_tables(measured: Measured) 
     row = next(csv.DictReader(regions_csv([back]).splitlines()))
     assert (row["dose_before_e_per_a2"], row["dose_after_e_per_a2"]) == ("500", "560")
     assert (row["dose_level"], row["critical_dose_low_e_per_a2"]) == ("no_known_limit", "")
-    assert (row["made_by_beam_level"], row["made_by_beam_low_e_per_a2"]) == ("within", "450")
-    assert row["made_by_beam_high_e_per_a2"] == "750"
+    assert (row["made_by_beam_level"], row["made_by_beam_low_e_per_a2"]) == ("above", "178")
+    assert row["made_by_beam_high_e_per_a2"] == "450"
     assert row["dose_sentence"] == result.phase_map.regions[0].dose.sentence  # type: ignore[union-attr]
     with_prior = dict(pair.split("=") for pair in row["alternatives_with_prior"].split(";"))
     assert float(with_prior["Li2O"]) == pytest.approx(
