@@ -1,4 +1,5 @@
 from . import diffraction as diffraction
+from . import dose as dose
 from . import io as io
 from . import phases as phases
 from . import plotting as plotting
