@@ -29,6 +29,7 @@ from interphase.diffraction.pattern import identify_pattern
 from interphase.diffraction.pattern_calibration import PatternCalibration, calibrate_pattern
 from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap, Region, Spots
 from interphase.diffraction.scan import ScanMap, identify_scan
+from interphase.diffraction.worth import Worth, calibration_table, what_it_is_worth
 
 __all__ = [
     "NONE",
@@ -45,7 +46,9 @@ __all__ = [
     "ScalePrior",
     "ScanMap",
     "Spots",
+    "Worth",
     "calibrate_pattern",
+    "calibration_table",
     "crystallite_table",
     "find_contacts",
     "identify_image",
@@ -59,4 +62,5 @@ __all__ = [
     "region_table",
     "relate_crystallites",
     "relation_table",
+    "what_it_is_worth",
 ]

@@ -1,12 +1,13 @@
 """Crystallites of an image: how large they are, how they lie, and which of them touch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from interphase.diffraction.checks import check_candidates, check_record, check_records
 from interphase.diffraction.options import ScalePrior
 from interphase.diffraction.regions import EDGE
 from interphase.diffraction.results import PhaseMap, Region
@@ -113,7 +114,7 @@ def measure_crystallites(
     Raises
     ------
     ParameterError
-        The map is that of a diffraction pattern, or a phase is not among the candidates.
+        The map is none or that of a diffraction pattern, or a phase is not among the candidates.
 
     Notes
     -----
@@ -137,21 +138,44 @@ def measure_crystallites(
     >>> measure_crystallites(none, candidates("LiF"))
     ()
     """
+    _check_map(phase_map)
+    named = [r.phase for r in phase_map.regions if r.phase in phase_map.candidates]
+    phases = phases_by_name(named, candidates)
+    return tuple(
+        _crystallite(number, region, phases.get(region.phase), phase_map)
+        for number, region in enumerate(phase_map.regions)
+    )
+
+
+def _check_map(phase_map: PhaseMap) -> None:
+    check_record("phase_map", phase_map, PhaseMap, "the result of identify_image")
     if phase_map.centre_px is not None:
         raise ParameterError(
             "the phase map is that of a diffraction pattern, which has no places: give the result "
             "of identify_image"
         )
-    phases = {phase.identifier: phase for phase in candidates}
-    found = []
-    for number, region in enumerate(phase_map.regions):
-        if region.phase in phase_map.candidates and region.phase not in phases:
+
+
+def phases_by_name(named: Iterable[str], candidates: Iterable[Phase]) -> dict[str, Phase]:
+    """Return candidates by identifier, or raise where one of those named is not among them."""
+    phases = {phase.identifier: phase for phase in check_candidates(candidates)}
+    for name in named:
+        if name not in phases:
             raise ParameterError(
-                f"the map has {region.phase}, and candidates are {', '.join(phases)}: give the "
-                "phases that the map was made with"
+                f"the map has {name}, and candidates are {', '.join(phases)}: give the phases that "
+                "the map was made with"
             )
-        found.append(_crystallite(number, region, phases.get(region.phase), phase_map))
-    return tuple(found)
+    return phases
+
+
+def check_grains(grains: Iterable[Crystallite]) -> tuple[Crystallite, ...]:
+    """Return crystallites, or raise."""
+    return check_records("grains", grains, Crystallite, "the result of measure_crystallites")
+
+
+def check_contacts(touching: Iterable[Contact]) -> tuple[Contact, ...]:
+    """Return contacts, or raise."""
+    return check_records("touching", touching, Contact, "the result of find_contacts")
 
 
 def _crystallite(
@@ -520,7 +544,20 @@ def find_contacts(phase_map: PhaseMap, grains: Sequence[Crystallite]) -> tuple[C
     -------
     tuple of Contact
         Ordered by the regions.
+
+    Raises
+    ------
+    ParameterError
+        The map is none or that of a diffraction pattern, or the crystallites are another map's.
     """
+    _check_map(phase_map)
+    grains = check_grains(grains)
+    last = max((grain.region for grain in grains), default=-1)
+    if last >= len(phase_map.regions):
+        raise ParameterError(
+            f"grains have region {last}, and the map has {len(phase_map.regions)} regions: give "
+            "the crystallites that were measured in this map"
+        )
     if len(grains) < 2:
         return ()
     from scipy.spatial import cKDTree
@@ -605,6 +642,7 @@ def crystallite_table(
     list of dict
         Numbers, words and ``None``; the orientation is written row by row.
     """
+    grains, touching = check_grains(grains), check_contacts(touching)
     neighbours: dict[int, list[int]] = {}
     for contact in touching:
         neighbours.setdefault(contact.first, []).append(contact.second)

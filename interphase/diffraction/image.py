@@ -9,8 +9,10 @@ import numpy as np
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey, library_of, templates_of
 from interphase.diffraction.checks import (
+    MOST_HOT,
     check_array,
     check_sampling,
+    hot_pixels,
     lost_spacings,
     repaired,
     usable,
@@ -31,13 +33,20 @@ from interphase.diffraction.spectra import (
     above_floor,
     frequencies,
     image_floor,
-    power_row,
+    power_rows,
     window_grid,
     without_cliffs,
 )
 from interphase.diffraction.spots import THRESHOLD, SpotTable, find_spots
 from interphase.diffraction.transfer import in_phase, measure_transfer
-from interphase.diffraction.verdicts import area_fraction, describe, judge, overall, summary
+from interphase.diffraction.verdicts import (
+    area_fraction,
+    describe,
+    doubts_of,
+    judge,
+    overall,
+    summary,
+)
 from interphase.noise import p_anywhere
 from interphase.parallel import threads
 from interphase.phases import Phase
@@ -147,10 +156,17 @@ def identify_image(
             Assessment.UNUSABLE,
             f"The image is {side_a:.1f} Å wide; a window needs {SMALLEST_WINDOW_A:.0f} Å.",
         )
-    data, doubts = repaired(data)
+    hot = hot_pixels(data)
+    if (share := float(hot.mean())) > MOST_HOT:
+        return without(
+            Assessment.UNUSABLE,
+            f"{100 * share:.0f} % of the pixels are hot: a single pixel towers above its "
+            "surroundings there; subtract a dark reference, or sum fewer frames.",
+        )
+    data, doubts = repaired(data, hot=hot)
     # Once more, without the pixels that towered above all others.
     data = data / np.float32(max(abs(float(data.max())), abs(float(data.min())), 1e-30))
-    warnings = [*doubts, *(doubt for phase in candidates for doubt in phase.doubts)]
+    warnings = [*doubts, *doubts_of(candidates, options)]
     k_max = min(USABLE / (2 * pixel_size_a), 1 / options.d_min_a)
     d_min = 1 / k_max
     keys = tuple(PhaseKey(phase) for phase in candidates)
@@ -231,7 +247,7 @@ def identify_image(
     base = scales[len(scales) // 2]
     step_a = base.grid.step * pixel_size_a
     regions = []
-    labels = np.zeros(base.grid.rows * base.grid.columns, dtype=np.int32)
+    windows = []
     for number, (place, sigma) in enumerate(zip(places, sigmas, strict=True)):
         own = next(s for s in scales if s.window_a == place.window_a)
         regions.append(
@@ -251,8 +267,8 @@ def identify_image(
                 area_a2=len(place.windows) * (own.grid.step * pixel_size_a) ** 2,
             )
         )
-        inside = _upon(place, own.grid, base.grid)
-        labels[inside[labels[inside] == 0]] = number + 1
+        windows.append(_upon(place, own.grid, base.grid))
+    labels = owners(windows, base.grid.rows * base.grid.columns)
     fraction = area_fraction(labels, regions)
     assessment = overall(regions)
     return PhaseMap(
@@ -304,18 +320,66 @@ def _scale(
 
 
 def _upon(place: Place, own: WindowGrid, base: WindowGrid) -> np.ndarray:
-    """Return the windows of `base` whose centres are nearest to a window of the place."""
+    """Return the windows of `base` whose centres are nearest to a window of the place.
+
+    Where a place is so small that there are none, they are those nearest to its windows.
+    """
     if own == base:
         return place.windows
     shown = np.zeros((own.rows, own.columns), dtype=bool)
     shown.flat[place.windows] = True
-    index = [
+    found = np.flatnonzero(shown[np.ix_(*_nearest(base, own))])
+    if len(found):
+        return found
+    rows, columns = _nearest(own, base)
+    row, column = np.divmod(place.windows, own.columns)
+    return np.unique(rows[row] * base.columns + columns[column])
+
+
+def _nearest(grid: WindowGrid, other: WindowGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows and columns of `other` are nearest to those of `grid`."""
+    rows, columns = (
         np.clip(
-            np.rint((base.centre + base.step * np.arange(n) - own.centre) / own.step), 0, most - 1
+            np.rint((grid.centre + grid.step * np.arange(n) - other.centre) / other.step),
+            0,
+            most - 1,
         ).astype(int)
-        for n, most in ((base.rows, own.rows), (base.columns, own.columns))
-    ]
-    return np.flatnonzero(shown[np.ix_(*index)])
+        for n, most in ((grid.rows, other.rows), (grid.columns, other.columns))
+    )
+    return rows, columns
+
+
+def owners(windows: Sequence[np.ndarray], number: int) -> np.ndarray:
+    """Return which of several regions each window belongs to.
+
+    Parameters
+    ----------
+    windows
+        Windows that show each region, most certain region first.
+    number
+        Windows there are, W.
+
+    Returns
+    -------
+    ndarray
+        Number of the region + 1, 0 where there is none, shape (W,). A window belongs to the first
+        that shows in it. A region that others cover is given one window all the same, of an owner
+        that has more: what lies upon another crystal shall not be missing from map and areas.
+
+    Examples
+    --------
+    >>> owners([np.array([0, 1, 2]), np.array([1, 2])], 4).tolist()
+    [1, 1, 2, 0]
+    """
+    labels = np.zeros(number, dtype=np.int32)
+    for region, inside in enumerate(windows, start=1):
+        labels[inside[labels[inside] == 0]] = region
+    for region, inside in enumerate(windows, start=1):
+        owned = np.bincount(labels, minlength=len(windows) + 1)
+        if owned[region] == 0:
+            spare = inside[owned[labels[inside]] > 1]
+            labels[spare[len(spare) // 2 :][:1]] = region
+    return labels
 
 
 def _limit(counts: np.ndarray, scales: list[_Scale], false_alarm: float) -> DetectionLimit:
@@ -349,15 +413,18 @@ def _coarsest_useful_pixel(candidates: Sequence[Phase]) -> float:
 
 def _spots_of_image(data: np.ndarray, scale: _Scale) -> SpotTable:
     """Return the spots of all windows of one size."""
+    grid = scale.grid
 
-    def of_row(row: int) -> SpotTable:
-        power = power_row(data, scale.grid, row)
-        found = find_spots(above_floor(power, scale.floor, scale.freq), scale.freq)
-        return replace(found, window=found.window + row * scale.grid.columns)
+    def of_rows(rows: range) -> list[SpotTable]:
+        tables = []
+        for row, power in zip(rows, power_rows(data, grid, rows), strict=True):
+            found = find_spots(above_floor(power, scale.floor, scale.freq), scale.freq)
+            tables.append(replace(found, window=found.window + row * grid.columns))
+        return tables
 
-    # A row of windows at a time bounds the memory; NumPy and the transform leave the threads free.
+    # A few rows of windows at a time bound the memory; the transform leaves the threads free.
     with ThreadPoolExecutor(threads()) as pool:
-        tables = list(pool.map(of_row, range(scale.grid.rows)))
+        tables = [table for block in pool.map(of_rows, grid.blocks) for table in block]
     return SpotTable(
         **{name: np.concatenate([getattr(t, name) for t in tables]) for name in _COLUMNS}
     )

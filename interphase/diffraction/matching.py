@@ -83,6 +83,8 @@ class Library:
     shape (P, 3), int."""
     pair_key: np.ndarray
     """Bin of each pair, sorted, shape (P,)."""
+    pair_ratio: np.ndarray
+    """First over second reflection of each pair, complex, shape (P,)."""
 
     @classmethod
     def from_templates(cls, templates: Sequence[Templates]) -> Self:
@@ -113,6 +115,7 @@ class Library:
             weight=np.concatenate([t.weight for t in templates]),
             pairs=pairs[order].astype(np.int32),
             pair_key=key[order],
+            pair_ratio=a[order] / b[order],
         )
 
 
@@ -168,9 +171,13 @@ class Expectation:
     """Row of the law for each reflection at the least amplitude, shape (T, J)."""
     all_missed: np.ndarray
     """Logarithm of the probability that no reflection is listed, per amplitude, (T, A)."""
+    modulus: np.ndarray
+    """Lengths of all reflections, sorted [1/Å], shape (N,)."""
+    phase: np.ndarray
+    """Index of the phase of each of these, shape (N,)."""
     alone: np.ndarray
     """Density of the logarithm of strength of a reflection that is all that is listed, averaged
-    over the amplitudes, times the template's weight, shape (T, J, R)."""
+    over the amplitudes, times the template's weight, for each of these, shape (R, N)."""
 
 
 @lru_cache(maxsize=16)
@@ -190,20 +197,25 @@ def expect(library: Library, threshold: float, transfer: Transfer | None = None)
     law = strength_law(threshold)
     log_share = _log_share(library.share, abs(library.g), transfer)
     rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
-    present = (library.share > 0)[..., None]
-    missed = np.where(present, law.missed[rows], 0)
+    present = library.share > 0
+    missed = np.where(present[..., None], law.missed[rows], 0)
     all_missed = missed.sum(axis=1)
-    others_missed = np.exp(all_missed[:, None] - missed, where=present, out=np.zeros_like(missed))
-    alone = np.stack(
-        [(others_missed * seen[rows]).mean(axis=-1) for seen in np.exp(law.seen[:, ::COARSE]).T],
-        axis=-1,
-    )
-    alone *= library.weight[:, None, None]
+    template, reflection = np.nonzero(present)
+    modulus = abs(library.g[present])
+    order = np.argsort(modulus, kind="stable")
+    template, reflection = template[order], reflection[order]
+    others_missed = np.exp(all_missed[template] - missed[template, reflection])
+    others_missed *= library.weight[template, None]
+    seen = np.exp(law.seen[:, ::COARSE])
+    of_rows = rows[template, reflection]
+    alone = np.stack([(others_missed * column[of_rows]).mean(axis=-1) for column in seen.T])
     return Expectation(
         law=law,
         log_share=log_share,
         first_row=np.ascontiguousarray(rows[..., 0]),
         all_missed=all_missed,
+        modulus=modulus[order],
+        phase=library.phase[template],
         alone=alone,
     )
 
@@ -296,7 +308,7 @@ def weigh(
         log_clutter=np.log(clutter + noise_a2 * power * np.exp(-np.minimum(power, 500.0))),
     )
     table = np.zeros((len(library.phases), len(SCALE_GRID)))
-    _add_singles(table, spots, library, expected)
+    _add_singles(table, spots, expected)
     best = _add_orientations(table, spots, library, expected, scale)
     unknown = _unknown_lattice(
         spots, law=expected.law, anisotropy=scale.anisotropy, k_max=k_max, transfer=transfer
@@ -306,23 +318,20 @@ def weigh(
     return Evidences(phases=table, unknown=(1 - SIMILAR) * unknown + SIMILAR * similar, best=best)
 
 
-def _add_singles(table: np.ndarray, spots: _Spots, library: Library, expected: Expectation) -> None:
+def _add_singles(table: np.ndarray, spots: _Spots, expected: Expectation) -> None:
     """Add the evidence of orientations that explain one spot only, for all rotations at once."""
-    modulus = np.abs(library.g)
     step = SCALE_GRID[1] - SCALE_GRID[0]
-    row = np.broadcast_to(library.phase[:, None], modulus.shape)
-    bins = np.minimum(
-        expected.law.column(spots.log_strength) // COARSE, expected.alone.shape[2] - 1
-    )
+    ends = 1 + SCALE_GRID[[0, -1]] + 0.499 * step * np.array([-1, 1])
+    bins = np.minimum(expected.law.column(spots.log_strength) // COARSE, len(expected.alone) - 1)
     for k, bin_of, sigma, log_clutter in zip(
         np.abs(spots.k), bins, spots.radial, spots.log_clutter, strict=True
     ):
         # Lengths too long by e put a spot at g / (1 + e).
-        column = np.rint((modulus / k - 1 - SCALE_GRID[0]) / step).astype(int)
-        inside = (column >= 0) & (column < len(SCALE_GRID)) & (library.share > 0)
+        near = slice(*np.searchsorted(expected.modulus, k * ends))
+        column = np.rint((expected.modulus[near] / k - 1 - SCALE_GRID[0]) / step).astype(int)
         comb = np.bincount(
-            row[inside] * len(SCALE_GRID) + column[inside],
-            expected.alone[..., bin_of][inside],
+            expected.phase[near] * len(SCALE_GRID) + column,
+            expected.alone[bin_of, near],
             minlength=table.size,
         ).reshape(table.shape)
         width = np.hypot(sigma / k, CELL_SIGMA)
@@ -363,6 +372,8 @@ def _candidate_orientations(
     spots: _Spots, library: Library, anisotropy: float
 ) -> _Orientations | None:
     """Return the orientations that pairs of spots suggest."""
+    from interphase.diffraction.matching_kernels import fitting_pairs
+
     found = []
     base = spots.k[:BASE_SPOTS]
     for i in range(len(base)):
@@ -372,42 +383,41 @@ def _candidate_orientations(
                 continue
             length = abs(base[[i, j]])
             along, across = spots.radial[[i, j]] / length, spots.tangential[[i, j]] / length
-            rows = _pairs_of_length(
+            starts, stops = _pairs_of_length(
                 library, float(length[0]), float(length[1]), float((along * length).max())
             )
-            template, first, second = library.pairs[rows].T
-            ga, gb = library.g[template, first], library.g[template, second]
             # Ratio and angle do not depend on the scale.
             ratio_off, angle_off = (3 * np.hypot(*s) + 2 * anisotropy for s in (along, across))
-            for mirror in (False, True):
-                pa, pb = (ga.conj(), gb.conj()) if mirror else (ga, gb)
-                # 1 where the second reflection falls upon the second spot, -1 upon its mate.
-                relative = (b / a) / (pb / pa)
-                good = (abs(abs(relative.real) - 1) < ratio_off) & (abs(relative.imag) < angle_off)
-                rotation = a / pa[good]
-                ratio = np.stack([abs(a) / abs(pa[good]), abs(b) / abs(pb[good])])
-                found.append(
-                    (
-                        template[good],
-                        rotation / abs(rotation),
-                        np.full(good.sum(), mirror),
-                        along**-2.0 @ ratio / np.sum(along**-2.0),
-                    )
+            found.append(
+                fitting_pairs(
+                    library.pairs,
+                    library.pair_ratio,
+                    library.g,
+                    starts,
+                    stops,
+                    a,
+                    b,
+                    ratio_off,
+                    angle_off,
+                    along[1] ** 2 / np.sum(along**2),
                 )
+            )
     if not sum(len(f[0]) for f in found):
         return None
     template, rotation, mirrored, ratio = (np.concatenate(a) for a in zip(*found, strict=True))
     return _Orientations(template=template, rotation=rotation, mirrored=mirrored, ratio=ratio)
 
 
-def _pairs_of_length(library: Library, first: float, second: float, sigma: float) -> np.ndarray:
-    """Return the rows of the pair index whose lengths agree within the widest scale error."""
+def _pairs_of_length(
+    library: Library, first: float, second: float, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where runs of pairs start and stop whose lengths agree within any scale error."""
     reach = [3 * sigma + 0.08 * k for k in (first, second)]
     low, high = (int(max(first - reach[0], 0) / BIN), int((first + reach[0]) / BIN))
     bins = np.arange(low, high + 1) * 1000
     starts = np.searchsorted(library.pair_key, bins + int(max(second - reach[1], 0) / BIN))
     stops = np.searchsorted(library.pair_key, bins + int((second + reach[1]) / BIN), side="right")
-    return np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)])
+    return starts, stops
 
 
 def _add_orientations(
@@ -456,14 +466,14 @@ def _add_orientations(
     g = np.where(tried.mirrored[kept, None], g.conj(), g) * tried.rotation[kept, None]
     present = library.share[template] > 0
     pairing = _pair(g, tried.ratio[kept], present, spots, scale.anisotropy)
-    odds = _log_odds(expected, expected.log_share[template], pairing)
+    odds = _log_odds(law, expected.log_share[template], pairing, spots)
     background = expected.all_missed[template]
     prior = np.log(library.weight[template])
-    log_weight, centre, width, matched = _fit(g, pairing, odds, background, scale.anisotropy)
+    log_weight, centre, width, matched = _fit(pairing, spots, odds, background, scale.anisotropy)
     count = matched.sum(axis=1)
     # Every pair among the matched base spots led to this orientation once; and of the two mirror
     # images one is meant.
-    base = (matched & (pairing.spot < BASE_SPOTS)).sum(axis=1)
+    base = matched[:, :BASE_SPOTS].sum(axis=1)
     log_weight += prior - np.log(np.maximum(base * (base - 1), 1))
     keep = (count >= 2) & np.isfinite(log_weight)
     if not keep.any():
@@ -480,9 +490,12 @@ def _add_orientations(
             best.append(None)
             continue
         t = template[h]
+        shown = np.flatnonzero(matched[h])
+        reflection = pairing.reflection[h, shown]
+        order = np.argsort(reflection)
         pairs = tuple(
-            (int(pairing.spot[h, j]), _triple(library.hkl[t, j]))
-            for j in np.flatnonzero(matched[h])
+            (int(spot), _triple(library.hkl[t, j]))
+            for spot, j in zip(shown[order], reflection[order], strict=True)
         )
         best.append(
             Match(
@@ -502,22 +515,16 @@ def _triple(indices: np.ndarray) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pairing:
-    """Which spot each reflection of each orientation is, if any; all of shape (H, J)."""
+    """Which reflection each spot is in each orientation, if any; all of shape (H, S)."""
 
-    spot: np.ndarray
-    """Number of the nearest spot."""
+    reflection: np.ndarray
+    """Number of the nearest reflection."""
+    g: np.ndarray
+    """Its position x + iy [1/Å]."""
     measured: np.ndarray
-    """Its position or that of its mate, x + iy [1/Å]."""
+    """The position of the spot or of its mate, x + iy [1/Å]."""
     matched: np.ndarray
     """Whether they belong together."""
-    radial: np.ndarray
-    """Standard deviation of the spot's position along its own direction [1/Å]."""
-    tangential: np.ndarray
-    """The same across it."""
-    log_strength: np.ndarray
-    """Logarithm of the spot's power over the floor."""
-    log_clutter: np.ndarray
-    """Logarithm of the density of noise and clutter of that strength [Å²]."""
 
 
 def _pair(
@@ -543,33 +550,33 @@ def _pair(
 
     plus, minus = squares(spots.k), squares(-spots.k)
     distance = np.where(present[..., None], np.minimum(plus, minus), np.inf)
-    nearest = distance.argmin(axis=2)
-    own = np.take_along_axis(distance, nearest[..., None], axis=2)[..., 0]
-    mutual = np.take_along_axis(distance.argmin(axis=1), nearest, axis=1) == np.arange(g.shape[1])
-    matched = mutual & (own < GATE)
-    closer = np.take_along_axis(plus <= minus, nearest[..., None], axis=2)[..., 0]
+    nearest = distance.argmin(axis=1)
+    own, closer = (
+        np.take_along_axis(of_all, nearest[:, None], axis=1)[:, 0]
+        for of_all in (distance, plus <= minus)
+    )
+    mutual = np.take_along_axis(distance.argmin(axis=2), nearest, axis=1) == np.arange(len(spots.k))
     return _Pairing(
-        spot=nearest,
-        measured=spots.k[nearest] * np.where(closer, 1, -1),
-        matched=matched,
-        radial=spots.radial[nearest],
-        tangential=spots.tangential[nearest],
-        log_strength=spots.log_strength[nearest],
-        log_clutter=spots.log_clutter[nearest],
+        reflection=nearest,
+        g=np.take_along_axis(g, nearest, axis=1),
+        measured=spots.k * np.where(closer, 1, -1),
+        matched=mutual & (own < GATE),
     )
 
 
-def _log_odds(expected: Expectation, log_share: np.ndarray, pairing: _Pairing) -> np.ndarray:
-    """Return the logarithm of listed over missed of matched reflections, shape (H, J, A)."""
-    law = expected.law
-    rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
-    odds = law.seen[rows, law.column(pairing.log_strength)[..., None]] - law.missed[rows]
+def _log_odds(
+    law: StrengthLaw, log_share: np.ndarray, pairing: _Pairing, spots: _Spots
+) -> np.ndarray:
+    """Return the logarithm of listed over missed of matched reflections, shape (H, S, A)."""
+    own = np.take_along_axis(log_share, pairing.reflection, axis=1)
+    rows = law.row(own[..., None] + LOG_AMPLITUDES)
+    odds = law.seen[rows, law.column(spots.log_strength)[:, None]] - law.missed[rows]
     return np.where(pairing.matched[..., None], odds, 0)
 
 
 def _fit(
-    g: np.ndarray,
     pairing: _Pairing,
+    spots: _Spots,
     odds: np.ndarray,
     background: np.ndarray,
     anisotropy: float | np.ndarray,
@@ -583,52 +590,36 @@ def _fit(
     """
     amplitude = (odds.sum(axis=1) + background).argmax(axis=1)
     likeliest = np.take_along_axis(odds, amplitude[:, None, None], axis=2)[..., 0]
-    area = np.log(2 * np.pi * pairing.radial * pairing.tangential)
-    gain = likeliest - area - pairing.log_clutter
-    direction = (g / np.maximum(abs(g), 1e-9)).conj()
-
-    def parts(displacement: np.ndarray) -> np.ndarray:
-        """Return the radial and tangential parts in standard deviations, (H, 2 J, ...)."""
-        turned = displacement * direction.reshape(g.shape + (1,) * (displacement.ndim - 2))
-        return np.concatenate(
-            [
-                part / sigma.reshape(g.shape + (1,) * (displacement.ndim - 2))
-                for part, sigma in (
-                    (turned.real, pairing.radial),
-                    (turned.imag, pairing.tangential),
-                )
-            ],
-            axis=1,
-        )
-
-    # A spot lies at g (1 - e), turned and strained a little.
-    columns = parts(np.stack([1j * g, g.conj(), 1j * g.conj()], axis=-1))
-    residual, radius = parts(pairing.measured - g), parts(g)
+    area = np.log(2 * np.pi * spots.radial * spots.tangential)
+    gain = likeliest - area - spots.log_clutter
+    # A spot lies at g (1 - e), turned and strained a little. Parts along and across, in standard
+    # deviations, shape (H, 2 S, 5): three nuisances, the scale, and what is measured.
+    g = pairing.g
+    moved = np.stack([1j * g, g.conj(), 1j * g.conj(), g, pairing.measured - g], axis=-1)
+    moved *= (g / np.maximum(abs(g), 1e-9)).conj()[..., None]
+    parts = np.concatenate(
+        [moved.real / spots.radial[:, None], moved.imag / spots.tangential[:, None]], axis=1
+    )
     matched = pairing.matched
     for _ in range(2):
-        used = np.concatenate([matched, matched], axis=1)
-        c, r, s = columns * used[..., None], residual * used, radius * used
-        normal = np.einsum("hja,hjb->hab", c, c)
+        used = parts * np.concatenate([matched, matched], axis=1)[..., None]
+        products = used.transpose(0, 2, 1) @ used
+        normal, mixed = products[:, :3, :3], products[:, :3, 3:]
         normal[:, 0, 0] += 1e-6
         normal[:, [1, 2], [1, 2]] += np.reshape(anisotropy, (-1, 1)) ** -2.0
-        inverse = np.linalg.inv(normal)
-        of_scale, of_rest = (np.einsum("hja,hj->ha", c, x) for x in (s, r))
-        # Inner products with the nuisances projected out.
-        project = np.einsum("ha,hab->hb", of_scale, inverse)
-        curvature = np.maximum((s * s).sum(axis=1) - (project * of_scale).sum(axis=1), 1e-6)
-        centre = -((s * r).sum(axis=1) - (project * of_rest).sum(axis=1)) / curvature
+        solved = np.linalg.solve(normal, mixed)
+        # Products of radius and residual with the nuisances projected out.
+        left = products[:, 3:, 3:] - mixed.transpose(0, 2, 1) @ solved
+        curvature = np.maximum(left[:, 0, 0], 1e-6)
+        centre = -left[:, 0, 1] / curvature
         width = curvature**-0.5
-        chi2 = (
-            (r * r).sum(axis=1)
-            - np.einsum("ha,hab,hb->h", of_rest, inverse, of_rest)
-            - centre**2 * curvature
-        )
+        chi2 = left[:, 1, 1] - centre**2 * curvature
         of_all = (odds * matched[..., None]).sum(axis=1) + background
         greatest = of_all.max(axis=1)
         strength = greatest + np.log(np.exp(of_all - greatest[:, None]).mean(axis=1))
         log_height = (
             strength
-            - (matched * (area + pairing.log_clutter)).sum(axis=1)
+            - matched @ (area + spots.log_clutter)
             - 0.5 * chi2
             + 1.5 * np.log(2 * np.pi)
             - 0.5 * np.linalg.slogdet(normal)[1]
@@ -636,8 +627,8 @@ def _fit(
             - np.log(np.pi)
         )
         # Drop what fits worse than it would be missed.
-        strain = np.einsum("hab,hb->ha", inverse, of_rest + centre[:, None] * of_scale)
-        left_over = residual + centre[:, None] * radius - np.einsum("hja,ha->hj", columns, strain)
+        error = np.stack([centre, np.ones(len(g))], axis=1)[..., None]
+        left_over = parts[..., 3:] @ error - parts[..., :3] @ (solved @ error)
         misfit = np.square(left_over).reshape(len(g), 2, -1).sum(axis=1)
         matched = matched & (gain - 0.5 * misfit > 0)
     # Lengths too long by e shorten g by the factor 1 / (1 + e).
@@ -720,11 +711,11 @@ def _unknown_lattice(
     rows = law.row(log_share[..., None] + LOG_AMPLITUDES)
     background = np.where(intensity[..., None] > 0, law.missed[rows], 0).sum(axis=1)
     pairing = _pair(g, np.ones(len(g)), intensity > 0, spots, np.array(strain))
-    odds = law.seen[rows, law.column(pairing.log_strength)[..., None]] - law.missed[rows]
-    odds = np.where(pairing.matched[..., None], odds, 0)
-    log_height, _, width, matched = _fit(g, pairing, odds, background, np.array(strain))
+    odds = _log_odds(law, log_share, pairing, spots)
+    log_height, _, width, matched = _fit(pairing, spots, odds, background, np.array(strain))
     # A symmetric net is found from each spot that generates it, an oblique one from each pair.
-    count = np.maximum((matched & np.array(equal)).sum(axis=1), 1).astype(float)
+    generating = np.take_along_axis(np.array(equal), pairing.reflection, axis=1)
+    count = np.maximum((matched & generating).sum(axis=1), 1).astype(float)
     symmetric = 2 * len(NETS) * len(several)
     count[symmetric:] *= np.maximum(count[symmetric:] - 1, 1) / 2
     log_weight = log_height + np.log(

@@ -1,4 +1,4 @@
-"""Compiled inner loop of `matching`: a rough score for every orientation that is tried.
+"""Compiled inner loops of `matching`: the orientations to try, and a rough score for each.
 
 Import it inside functions: numba takes a moment to load.
 """
@@ -9,6 +9,60 @@ import numpy as np
 from numba import njit
 
 _compiled: Any = njit(cache=True, nogil=True)
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def fitting_pairs(
+    pairs: np.ndarray,
+    pair_ratio: np.ndarray,
+    g: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    a: complex,
+    b: complex,
+    ratio_off: float,
+    angle_off: float,
+    share: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the orientations in which two reflections of a template lie on two spots.
+
+    Parameters
+    ----------
+    pairs, pair_ratio, g
+        Template and the two reflections of each pair, (P, 3); the first over the second, (P,);
+        reflections x + iy [1/Å], (T, J).
+    starts, stops
+        Runs of pairs that are tried.
+    a, b
+        The two spots x + iy [1/Å].
+    ratio_off, angle_off
+        By how much the ratio of lengths [fraction] and the angle [rad] may be off.
+    share
+        Weight of the first spot in the ratio of lengths; the second has the rest.
+
+    Returns
+    -------
+    template, rotation, mirrored, ratio
+        Row of `g`, unit complex number, whether it is mirrored first, and length of the spots
+        over that of the reflections, shape (H,).
+    """
+    most = 2 * np.sum(stops - starts)
+    template, mirrored = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.bool_)
+    rotation, ratio = np.empty(most, dtype=np.complex128), np.empty(most)
+    n = 0
+    for mirror in (False, True):
+        for run in range(len(starts)):
+            for p in range(starts[run], stops[run]):
+                # 1 where the second reflection falls upon the second spot, -1 upon its mate.
+                relative = b / a * (pair_ratio[p].conjugate() if mirror else pair_ratio[p])
+                if abs(abs(relative.real) - 1) < ratio_off and abs(relative.imag) < angle_off:
+                    first, second = g[pairs[p, 0], pairs[p, 1]], g[pairs[p, 0], pairs[p, 2]]
+                    turn = a / (first.conjugate() if mirror else first)
+                    template[n], mirrored[n] = pairs[p, 0], mirror
+                    rotation[n] = turn / abs(turn)
+                    ratio[n] = share * abs(turn) + (1 - share) * abs(b / second)
+                    n += 1
+    return template[:n], rotation[:n], mirrored[:n], ratio[:n]
 
 
 @_compiled  # type: ignore[untyped-decorator]
@@ -63,7 +117,7 @@ def rough_scores(
     score = np.full(len(template), -np.inf)
     explained = np.zeros(len(template), dtype=np.int64)
     nearest_spot = np.zeros(n_g, dtype=np.int64)
-    nearest_worth = np.zeros(n_g)
+    nearest_area = np.zeros(n_g)
     nearest_square = np.zeros(n_g)
     claim = np.zeros(n_spots, dtype=np.int64)
     claimed = np.zeros(n_spots)
@@ -83,15 +137,16 @@ def rough_scores(
                 plus = (spots[s] - position) * unit
                 minus = (-spots[s] - position) * unit
                 along, across = radial[s] ** 2 + slack, tangential[s] ** 2 + slack
-                square = min(
-                    plus.real**2 / along + plus.imag**2 / across,
-                    minus.real**2 / along + minus.imag**2 / across,
+                area = along * across
+                square = (
+                    min(
+                        plus.real**2 * across + plus.imag**2 * along,
+                        minus.real**2 * across + minus.imag**2 * along,
+                    )
+                    / area
                 )
                 if square < nearest_square[j]:
-                    nearest_square[j], nearest_spot[j] = square, s
-                    nearest_worth[j] = (
-                        -np.log(2 * np.pi * np.sqrt(along * across)) - log_clutter[s] - square / 2
-                    )
+                    nearest_square[j], nearest_spot[j], nearest_area[j] = square, s, area
                 if square < claimed[s]:
                     claimed[s], claim[s] = square, j
         total, number = 0.0, 0
@@ -100,7 +155,8 @@ def rough_scores(
             s = nearest_spot[j]
             if nearest_square[j] < gate and claim[s] == j:
                 number += 1
-                total += nearest_worth[j]
+                total -= np.log(2 * np.pi * np.sqrt(nearest_area[j])) + log_clutter[s]
+                total -= nearest_square[j] / 2
                 for a in range(n_amplitudes):
                     row = min(max(first_row[t, j] + a * row_step, 0), last_row)
                     odds[a] += seen[row, column[s]] - missed[row]

@@ -61,9 +61,11 @@ class Evidence:
     """Probability to see a ring of a pattern that is predicted far above the noise."""
     unknown_prior: float = 0.15
     """Prior probability that a crystalline place is none of the candidates."""
+    misfit: float = 0.06
+    """Share of a candidate's crystals whose spots are as foreign to it as an unknown crystal's."""
 
     def __post_init__(self) -> None:
-        for name in ("max_detection", "unknown_prior"):
+        for name in ("max_detection", "unknown_prior", "misfit"):
             value = getattr(self, name)
             if not 0 < value < 1:
                 raise ParameterError(f"{name} is {value!r}: expected a share between 0 and 1")

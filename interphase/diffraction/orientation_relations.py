@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from interphase.diffraction.crystallites import Contact, Crystallite, smallest_angle
+from interphase.diffraction.checks import check_number, check_records
+from interphase.diffraction.crystallites import (
+    Contact,
+    Crystallite,
+    check_contacts,
+    check_grains,
+    phases_by_name,
+    smallest_angle,
+)
 from interphase.errors import ParameterError
 from interphase.phases import Phase, point_group_rotations, reflections
 
@@ -21,6 +30,8 @@ LOW_ANGLE_DEG = 15.0
 LARGEST_SIGMA = 29
 # Turns about the beam at which the agreement of planes is counted: every 0.1°.
 TURNS = 1800
+# Larger tolerances make planes parallel that anyone calls inclined [degrees].
+MOST_TOLERANCE_DEG = 45.0
 # Planes are named down to this spacing [Å]: finer fringes are rarely seen.
 SHORTEST_A = 1.2
 
@@ -500,7 +511,8 @@ def relate_crystallites(
     Raises
     ------
     ParameterError
-        `electrode` is no region of the map.
+        `electrode` or a contact is no region of the map, a phase is not among the candidates, or
+        the tolerance is no angle from 0 to 45°.
 
     Notes
     -----
@@ -508,16 +520,26 @@ def relate_crystallites(
     boundary about the beam cannot be seen, and both angles are given. Each relation is judged for
     itself; of twenty pairs one will have a chance below 0.05.
     """
+    grains, touching = check_grains(grains), check_contacts(touching)
+    phases = phases_by_name((grain.phase for grain in grains if grain.orientations), candidates)
+    check_number("tolerance_deg", tolerance_deg, 0, MOST_TOLERANCE_DEG, "degrees")
     by_region = {grain.region: grain for grain in grains}
-    if electrode is not None and electrode not in by_region:
+    for contact in touching:
+        if not {contact.first, contact.second} <= by_region.keys():
+            raise ParameterError(
+                f"regions {contact.first} and {contact.second} touch, and are not both among the "
+                "crystallites: give the contacts that were found between these"
+            )
+    if electrode is not None and (
+        not isinstance(electrode, Integral) or electrode not in by_region
+    ):
         raise ParameterError(
             f"electrode is {electrode!r}: expected a region of the map, "
             f"{min(by_region, default=0)} to {max(by_region, default=0)}"
         )
     if electrode is None:
-        place = find_electrode(grains, candidates, [g.diameter_a**2 for g in grains])
+        place = find_electrode(grains, list(phases.values()), [g.diameter_a**2 for g in grains])
         electrode = grains[place].region if place is not None else None
-    phases = {phase.identifier: phase for phase in candidates}
     pairs: dict[tuple[int, int], Contact | None] = {}
     for contact in touching:
         pair = (contact.first, contact.second)
@@ -526,7 +548,7 @@ def relate_crystallites(
         if electrode is not None and grain.region != electrode:
             pairs.setdefault((electrode, grain.region), None)
     return tuple(
-        _relation(by_region[a], by_region[b], phases, contact, a == electrode, tolerance_deg)
+        _relation(by_region[a], by_region[b], phases, contact, bool(a == electrode), tolerance_deg)
         for (a, b), contact in pairs.items()
         if by_region[a].orientations and by_region[b].orientations
     )
@@ -646,6 +668,7 @@ def _triple(indices: np.ndarray) -> Indices:
 
 def relation_table(relations: Sequence[Relation]) -> list[dict[str, Any]]:
     """Return one row per pair, ready for a data frame, JSON or a CSV file."""
+    relations = check_records("relations", relations, Relation, "the result of relate_crystallites")
     return [
         {
             "first": relation.first,

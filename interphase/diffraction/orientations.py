@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interphase.diffraction.catalogue import PhaseKey
+from interphase.diffraction.checks import (
+    check_number,
+    check_numbers,
+    check_phase,
+)
 from interphase.diffraction.templates import _lattice_directions
 from interphase.errors import ParameterError
 from interphase.phases import Phase, point_group_rotations, reflections
@@ -56,6 +61,10 @@ CLUTTER_RANGE = 4.0
 LEAST_CLUTTER, CLUTTER = 2.0, 0.2
 # Probability to see a strong reflection.
 LARGEST = 0.9
+# Errors of a spot's position and spatial frequencies that patterns of crystals have [1/Å]; beyond,
+# every spot fits every reflection, and units are mistaken.
+SIGMA_RANGE_PER_A = (1e-6, 0.1)
+MOST_K_PER_A = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,7 +190,7 @@ def match_orientation(
     Raises
     ------
     ParameterError
-        The arrays do not belong together, or a number is not positive.
+        The arrays do not belong together, or a number is outside what it can mean.
 
     Notes
     -----
@@ -221,10 +230,23 @@ def match_orientation(
     from interphase.diffraction import orientation_kernels as kernels
     from interphase.electron import wavelength_from_energy
 
-    k = np.asarray(k_per_a, dtype=float)
-    intensity = np.asarray(intensity, dtype=float)
-    _check(k, intensity, sigma_per_a, scale_sigma, most)
-    k_min, k_max = k_range_per_a or (0.0, 1 / d_min_a)
+    k = check_numbers("k_per_a", k_per_a, (None, 2), "a row (ky, kx) per spot [1/Å], (S, 2)")
+    intensity = check_numbers("intensity", intensity, (len(k),), f"{len(k)} numbers, one per spot")
+    check_phase("phase", phase)
+    check_number("beam_energy_kev", beam_energy_kev, 1, 3000, "keV (not eV)")
+    check_number("sigma_per_a", sigma_per_a, *SIGMA_RANGE_PER_A, "1/Å")
+    check_number("scale_sigma", scale_sigma, 0, 0.1)
+    check_number("most", most, 1, 1000, whole=True)
+    check_number("d_min_a", d_min_a, 1 / MOST_K_PER_A, 100, "Å")
+    k_min, k_max = 0.0, 1 / d_min_a
+    if k_range_per_a is not None:
+        meaning = "the least and the greatest spatial frequency [1/Å]"
+        k_min, k_max = map(float, check_numbers("k_range_per_a", k_range_per_a, (2,), meaning))
+        if not 0 <= k_min < k_max <= MOST_K_PER_A:
+            raise ParameterError(
+                f"k_range_per_a is ({k_min:g}, {k_max:g}) 1/Å: expected two numbers that rise, "
+                f"from 0 to {MOST_K_PER_A:g}"
+            )
     inside = (np.hypot(*k.T) <= k_max) & (np.hypot(*k.T) >= k_min) & (intensity > 0)
     number = np.flatnonzero(inside)
     if len(number) == 0:
@@ -297,6 +319,11 @@ def misorientation_deg(
     float
         The angle [degrees].
 
+    Raises
+    ------
+    ParameterError
+        A matrix is no rotation, or the symmetry holds none.
+
     Examples
     --------
     >>> turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -305,6 +332,19 @@ def misorientation_deg(
     >>> misorientation_deg(np.eye(3), turn @ turn, np.eye(3)[None])
     0.0
     """
+    symmetry = check_numbers("symmetry", symmetry, (None, 3, 3), "rotations, shape (n, 3, 3)")
+    first, second = (
+        check_numbers(name, matrix, (3, 3), "a rotation, shape (3, 3)")
+        for name, matrix in (("first", first), ("second", second))
+    )
+    every = np.stack([first, second, *symmetry])
+    if len(symmetry) == 0 or not np.allclose(
+        every @ every.transpose(0, 2, 1), np.eye(3), atol=1e-3
+    ):
+        raise ParameterError(
+            f"first, second or one of the {len(symmetry)} matrices of symmetry is no rotation: "
+            "expected Orientation.rotation and interphase.phases.point_group_rotations"
+        )
     turns = [np.eye(3)] + [np.diag([-1.0, -1.0, 1.0])] * half_turn
     traces = [np.einsum("nij,ji->n", symmetry, second.T @ turn @ first).max() for turn in turns]
     return float(np.degrees(np.arccos(np.clip((max(traces) - 1) / 2, -1, 1))))
@@ -414,21 +454,3 @@ def _described(
         scale_error=float(trial[4]) if scale_sigma > 0 else 0.0,
         matched=tuple(matched),
     )
-
-
-def _check(
-    k: np.ndarray, intensity: np.ndarray, sigma: float, scale_sigma: float, most: int
-) -> None:
-    if k.ndim != 2 or k.shape[1] != 2 or intensity.shape != (len(k),):
-        raise ParameterError(
-            f"k_per_a has the shape {k.shape} and intensity {intensity.shape}: expected (S, 2) "
-            "and (S,), one row (ky, kx) and one number per spot"
-        )
-    if not (np.isfinite(k).all() and np.isfinite(intensity).all()):
-        raise ParameterError("a spot has no finite position or intensity: leave it out")
-    if not sigma > 0:
-        raise ParameterError(f"sigma_per_a is {sigma!r} 1/Å: expected a number > 0")
-    if not 0 <= scale_sigma <= 0.1:
-        raise ParameterError(f"scale_sigma is {scale_sigma!r}: expected a fraction from 0 to 0.1")
-    if most < 1:
-        raise ParameterError(f"most is {most!r}: expected at least 1")

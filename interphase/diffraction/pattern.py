@@ -7,7 +7,14 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey, library_of
-from interphase.diffraction.checks import check_array, usable
+from interphase.diffraction.checks import (
+    LEAST_RADIUS,
+    check_array,
+    check_centre,
+    check_options,
+    check_sampling,
+    usable_pattern,
+)
 from interphase.diffraction.distortion import alone, fit_shape
 from interphase.diffraction.options import Options
 from interphase.diffraction.pattern_crystals import find_crystals
@@ -27,12 +34,9 @@ from interphase.diffraction.rings import (
     find_rings,
     radial_profile,
 )
-from interphase.diffraction.verdicts import overall
-from interphase.errors import ParameterError
+from interphase.diffraction.verdicts import doubts_of, overall
 from interphase.phases import Phase
 
-# Side of the smallest pattern in which a background can be told from spots [pixels].
-SMALLEST_PATTERN = 32
 # Rings move the centre by no more than this many of their widths, and stretch it no more than so.
 MOST_MOVED = 3.0
 MOST_STRETCHED = 0.06
@@ -47,6 +51,10 @@ def identify_pattern(
     centre: tuple[float, float] | None = None,
 ) -> PhaseMap:
     """Return which phases a diffraction pattern shows, and how sure that is.
+
+    Not for a nanobeam pattern of an amorphous film, alone: background is taken for smooth here, no
+    law of speckle is applied, and a thin film's speckle is the same at k and -k, so its grains pass
+    for Friedel pairs of spots and for crystals. `identify_scan` knows speckle.
 
     Parameters
     ----------
@@ -82,13 +90,12 @@ def identify_pattern(
     Without rings the ellipticity is not measured, and is covered by the anisotropy of
     ``options.scale``.
     """
-    options = options or Options()
+    options = check_options(options)
     pattern, candidates = check_array(pattern, candidates)
     sampling = reciprocal_pixel_size_per_a
-    if not (np.isfinite(sampling) and sampling > 0):
-        raise ParameterError(
-            f"reciprocal_pixel_size_per_a is {sampling!r} 1/Å: expected a number > 0"
-        )
+    check_sampling("reciprocal_pixel_size_per_a", sampling, "1/Å per pixel")
+    if centre is not None:
+        centre = check_centre(centre, pattern.shape)
     names = tuple(phase.identifier for phase in candidates)
     parameters = {
         "reciprocal_pixel_size_per_a": sampling,
@@ -96,27 +103,22 @@ def identify_pattern(
         **asdict(options),
     }
 
+    warnings = doubts_of(candidates, options)
+
     def without(assessment: Assessment, sentence: str) -> PhaseMap:
         return PhaseMap(
             assessment=assessment,
             sentence=sentence,
             candidates=names,
             centre_px=centre,
+            warnings=warnings,
             parameters=parameters,
         )
 
-    data, fault = usable(pattern, saturation_matters=False)
+    data, fault = usable_pattern(pattern)
     if fault:
         return without(Assessment.UNUSABLE, fault)
-    if min(pattern.shape) < SMALLEST_PATTERN:
-        return without(
-            Assessment.UNUSABLE,
-            f"The pattern has {pattern.shape[0]} × {pattern.shape[1]} pixels; "
-            f"{SMALLEST_PATTERN} × {SMALLEST_PATTERN} are needed.",
-        )
     data = without_hot_pixels(data)
-    if centre is not None and not np.isfinite(centre).all():
-        raise ParameterError(f"centre is {centre!r}: expected (row, column) in pixels")
     if centre is None:
         centre = find_centre(data)
         if centre is None:
@@ -132,6 +134,13 @@ def identify_pattern(
             Assessment.TOO_COARSE,
             f"The pattern ends at {2 / sampling / min(pattern.shape):.2f} Å; no spacing below "
             f"{options.d_max_a:.1f} Å is in view.",
+        )
+    if r_max < LEAST_RADIUS:
+        return without(
+            Assessment.TOO_COARSE,
+            f"Pixels of {sampling:.3g} 1/Å are too coarse: all spacings above "
+            f"{options.d_min_a:.1f} Å lie within {r_max:.1f} pixels of the direct beam, and "
+            f"{LEAST_RADIUS:.0f} are needed.",
         )
     frame, profile, rings = find_frame_and_rings(
         data, centre, sampling=sampling, r_min=r_min, r_max=r_max, false_alarm=options.false_alarm
@@ -175,6 +184,7 @@ def identify_pattern(
         candidates=names,
         regions=regions,
         centre_px=centre,
+        warnings=warnings,
         parameters=parameters,
     )
 

@@ -5,11 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from interphase.assessment import Assessment
-from interphase.diffraction.checks import check_array, usable
-from interphase.diffraction.distortion import alone, fit_shape
+from interphase.diffraction.checks import (
+    LEAST_RADIUS,
+    check_centre,
+    check_image,
+    check_phase,
+    check_sampling,
+    usable_pattern,
+)
+from interphase.diffraction.distortion import Shape, alone, fit_shape
+from interphase.diffraction.matching import CELL_SIGMA
 from interphase.diffraction.pattern_spots import find_centre, without_hot_pixels
 from interphase.diffraction.rings import Frame, Rings, find_rings, radial_profile
-from interphase.errors import ParameterError
+from interphase.errors import PhaseError
 from interphase.phases import (
     Phase,
     ambiguous_pairs,
@@ -27,8 +35,10 @@ WEAK = 0.02
 STRETCHES = np.linspace(-0.04, 0.04, 5)
 # Lattices as near to the standard's as this are worth a warning.
 TOO_NEAR = 0.01
-# Rings with which a scale is believed.
+# Rings with which a scale is believed: the ratio of two tells which they are; one may be any.
 LEAST_RINGS = 2
+# The radii of rings, over those of the standard, differ by no more than so many of `CELL_SIGMA`.
+MOST_MISFIT = 3.0
 # Share of all rings seen that must be the standard's.
 MOST_FIT = 0.7
 
@@ -46,7 +56,11 @@ class PatternCalibration:
     reciprocal_pixel_size_per_a: float | None = None
     """Sampling [1/Å], no 2π, for the mean over all azimuths."""
     standard_error_per_a: float | None = None
-    """Its standard error by counting statistics [1/Å]; the cell of the standard has its own."""
+    """Its standard error [1/Å]: that of the rings, and that of the standard's cell, which is known
+    to 0.3 % (temperature, composition)."""
+    ring_error_per_a: float | None = None
+    """The part of it that the rings make [1/Å]: counting noise, and how far they disagree. With it
+    patterns of the same standard are compared."""
     centre_px: tuple[float, float] | None = None
     """(row, column) of the direct beam [pixels]."""
     centre_error_px: tuple[float, float] | None = None
@@ -95,18 +109,22 @@ def calibrate_pattern(
     Returns
     -------
     PatternCalibration
-        With standard errors. A pattern without enough rings is a result that says so.
+        With standard errors. A pattern without at least two rings that stand alone, or with rings
+        in other ratios than the standard's, is a result that says so and holds no numbers.
 
     Raises
     ------
     ParameterError
-        The pattern has not two axes or the sampling is not positive.
+        The pattern has not two axes, the sampling is not positive, `centre` is not in the frame, or
+        `standard` is no phase.
 
     Notes
     -----
     Radii of rings that stand alone are fitted in sectors of azimuth: one scale, the centre and
     the second harmonic of the radius. Standard errors hold counting noise, and what else scatters
-    between sectors; the error of the standard's own cell and of its temperature come on top.
+    between sectors. That of the scale also holds the scatter from ring to ring and the error of
+    the standard's cell, which all its rings share and no number of electrons lowers. The pixels
+    do not limit it: every pixel is compared at its own radius, and no profile is binned.
 
     Examples
     --------
@@ -121,10 +139,11 @@ def calibrate_pattern(
     0.004
     """
     phase = load_phase(standard) if isinstance(standard, str) else standard
-    check_array(pattern, [phase])
+    phase, pattern = check_phase("standard", phase), check_image(pattern)
     rough = reciprocal_pixel_size_per_a
-    if not (np.isfinite(rough) and rough > 0):
-        raise ParameterError(f"reciprocal_pixel_size_per_a is {rough!r} 1/Å: expected a number > 0")
+    check_sampling("reciprocal_pixel_size_per_a", rough, "1/Å per pixel")
+    if centre is not None:
+        centre = check_centre(centre, pattern.shape)
     warnings = _doubts(phase)
 
     def without(assessment: Assessment, sentence: str) -> PatternCalibration:
@@ -135,17 +154,27 @@ def calibrate_pattern(
             warnings=warnings,
         )
 
-    data, fault = usable(pattern, saturation_matters=False)
+    data, fault = usable_pattern(pattern)
     if fault:
         return without(Assessment.UNUSABLE, fault)
+    diagonal = float(np.hypot(*pattern.shape))
+    k, used = _standard_rings(phase, 1.2 * diagonal * rough)
+    in_view = k[used] / rough
+    in_view = in_view[(in_view > LEAST_RADIUS) & (in_view < (1 + REACH) * diagonal / 2)]
+    if len(in_view) < LEAST_RINGS:
+        return without(
+            Assessment.TOO_COARSE,
+            f"At {rough:g} 1/Å per pixel {len(in_view)} rings of {phase.identifier} lie between "
+            f"{LEAST_RADIUS:.0f} pixels from the direct beam and the rim of the frame, and "
+            f"{LEAST_RINGS} are needed: choose another camera length or standard.",
+        )
     data = without_hot_pixels(data).astype(float)
-    start = centre or find_centre(data)
+    start = find_centre(data) if centre is None else centre
     if start is None:
         return without(
             Assessment.UNUSABLE,
             "Neither a direct beam nor a centre of symmetry is in view; the centre can be given.",
         )
-    k, used = _standard_rings(phase, 1.2 * np.hypot(*pattern.shape) * rough)
     frame, rings = _first_rings(data, start, rough, 0.8 * k[used][0] / rough)
     scale = _rough_scale(rings, k[used], rough)
     if scale is None:
@@ -162,29 +191,44 @@ def calibrate_pattern(
         good &= (abs(radius[:, None] - rings.radius) < 2 * width + 0.01 * radius[:, None]).any(
             axis=1
         )
-        if not good.any():
-            break
+        if good.sum() < LEAST_RINGS:
+            return without(
+                Assessment.AMBIGUOUS,
+                f"Rings of {phase.identifier} that stand alone, and so can be measured: "
+                f"{good.sum()}; {LEAST_RINGS} are needed, since one ring fits any sampling. Give a "
+                "pattern with sharper rings or of a shorter camera length.",
+            )
         profile = radial_profile(data, frame)
         shape = fit_shape(data, frame, profile.shadow, radius[good], width, rigid=True)
         if shape is None:
             break
         frame, scale = shape.frame, scale / shape.scale
-    if shape is None:
+    each = shape and fit_shape(data, frame, profile.shadow, k[good] / scale, width, rigid=False)
+    if shape is None or each is None:
         return without(
             Assessment.NO_PERIODICITY,
             f"The rings of {phase.identifier} do not show on enough of the azimuth to be measured.",
         )
-    return _record(phase, scale, shape.frame, shape.covariance, 1 / k[good], warnings)
+    misfit = each.radius * scale / k[good] - 1
+    if np.ptp(misfit) > MOST_MISFIT * CELL_SIGMA:
+        return without(
+            Assessment.UNKNOWN_PHASE,
+            f"{good.sum()} rings are seen where {phase.identifier} has some, but the ratios of "
+            f"their radii differ from its ratios by {100 * np.ptp(misfit):.1f} %: it is another "
+            "phase, or reciprocal_pixel_size_per_a is not right to a tenth.",
+        )
+    return _record(phase, scale, shape, misfit, 1 / k[good], warnings)
 
 
 def _record(
     phase: Phase,
     scale: float,
-    frame: Frame,
-    covariance: np.ndarray,
+    shape: Shape,
+    misfit: np.ndarray,
     d_spacings: np.ndarray,
     warnings: tuple[str, ...],
 ) -> PatternCalibration:
+    frame, covariance = shape.frame, shape.covariance
     row, column, c_error, s_error, log_scale = np.sqrt(np.maximum(np.diag(covariance), 0))
     c, s = frame.stretch
     size = float(np.hypot(c, s))
@@ -193,16 +237,19 @@ def _record(
     across = np.array([-along[1], along[0]])
     turn = float(np.sqrt(across @ covariance[2:4, 2:4] @ across)) / max(2 * size, 1e-12)
     ellipticity = (1 + size) / (1 - size)
-    error = scale * float(log_scale)
+    rings = float(np.hypot(log_scale, np.std(misfit, ddof=1) / np.sqrt(len(misfit))))
+    error = scale * float(np.hypot(rings, CELL_SIGMA))
     return PatternCalibration(
         assessment=Assessment.OK,
         sentence=(
-            f"{len(d_spacings)} rings of {phase.identifier}: {scale:.6f} ± {error:.6f} 1/Å per "
-            f"pixel, ellipticity {ellipticity:.4f} ± {2 * size_error:.4f}."
+            f"{len(d_spacings)} rings of {phase.identifier}: {_stated(scale, error)} 1/Å per pixel "
+            f"({100 * CELL_SIGMA:.1f} % by the cell of the standard, {100 * rings:.1g} % by the "
+            f"rings), ellipticity {_stated(ellipticity, 2 * size_error)}."
         ),
         standard=phase.identifier,
         reciprocal_pixel_size_per_a=scale,
         standard_error_per_a=error,
+        ring_error_per_a=scale * rings,
         centre_px=frame.centre,
         centre_error_px=(float(row), float(column)),
         stretch=frame.stretch,
@@ -214,6 +261,17 @@ def _record(
         d_spacings_a=tuple(float(d) for d in d_spacings),
         warnings=warnings,
     )
+
+
+def _stated(value: float, error: float) -> str:
+    """Return a value and its error with two digits of the error.
+
+    >>> _stated(0.00749928, 2.31e-5), _stated(1.00012, 0.0)
+    ('0.007499 ± 0.000023', '1.000120000 ± 0.000000010')
+    """
+    error = max(error, 1e-8)
+    digits = max(1 - int(np.floor(np.log10(error))), 0)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _first_rings(
@@ -253,7 +311,10 @@ def _first_rings(
 
 def _standard_rings(phase: Phase, k_max: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the radii of the standard's rings [1/Å] and which are strong."""
-    rings = families(reflections(phase, d_min_a=max(1 / k_max, 0.6)), merge_rings=True)
+    try:
+        rings = families(reflections(phase, d_min_a=max(1 / k_max, 0.6)), merge_rings=True)
+    except PhaseError:  # all its spacings are smaller
+        return np.zeros(0), np.zeros(0, dtype=bool)
     return 1 / rings.d_a, np.asarray(rings.relative * rings.d_a > WEAK)
 
 

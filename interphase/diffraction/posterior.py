@@ -40,6 +40,7 @@ def combine(
     chance: np.ndarray,
     scale: np.ndarray,
     unknown_prior: float,
+    misfit: float,
     weights: np.ndarray | None = None,
 ) -> Posterior:
     """Return posterior probabilities of all places of an image.
@@ -57,11 +58,18 @@ def combine(
     unknown_prior
         Prior probability of a crystal that is none of the candidates; the candidates share the
         rest.
+    misfit
+        Share of a candidate's crystals whose spots are as foreign to it as an unknown crystal's.
     weights
         Relative prior weight of each candidate, shape (C,); even unless given.
 
     Notes
     -----
+    Some crystals of a candidate are seen in a way that its templates do not describe: far from any
+    orientation in the table, or under another crystal. Their spots are as likely as those of an
+    unknown crystal, which bounds how sure "none of the candidates" can be. Which candidate that is
+    the rest of the evidence says with half its weight.
+
     All places have the same scale error. The belief about it that a place is judged with comes
     from the prior and from all *other* places, so that no place counts twice; one place in
     twenty is allowed to mislead.
@@ -69,6 +77,7 @@ def combine(
     n_places, n_candidates, _ = phases.shape
     weights = np.ones(n_candidates) if weights is None else weights
     share = (1 - unknown_prior) * weights / max(weights.sum(), np.finfo(float).tiny)
+    phases = (1 - misfit) * phases + misfit * _of_misfits(phases @ scale, unknown)[:, :, None]
     joint = np.einsum("c,rce->re", share, phases) + unknown_prior * unknown[:, None]
     joint = joint / np.maximum(joint.max(axis=1, keepdims=True), np.finfo(float).tiny)
     log_factor = np.log((1 - ODD_PLACE) * joint + ODD_PLACE)
@@ -91,6 +100,12 @@ def combine(
         scale_of=mean.reshape(n_places, n_candidates),
         scale_sigma_of=np.sqrt(variance),
     )
+
+
+def _of_misfits(phases: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """Return the likelihood of each candidate's crystals that fit no template, shape (R, C)."""
+    weight = np.sqrt(np.maximum(phases, np.finfo(float).tiny))
+    return np.asarray(unknown[:, None] * weight / weight.mean(axis=1, keepdims=True))
 
 
 def chance_of_noise(p_value: np.ndarray) -> np.ndarray:

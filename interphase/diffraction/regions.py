@@ -30,6 +30,8 @@ MOST_SPOTS = 4
 STRONG = 12.0
 # A place is drawn over the windows in which it has this share of its greatest strength.
 EDGE = 0.25
+# Windows from its first one within which a crystal is looked for at first; it may reach farther.
+NEAR = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +119,8 @@ def find_places(
     share = spots.strength / strongest[spots.window]
     free = share > SIDE_LOBE
     reach = SAME * freq.pixel
+    index = np.stack(np.divmod(np.arange(n_windows), grid.columns))
+    whole = max(grid.rows, grid.columns)
     places: list[Place] = []
     while len(places) < MAX_PLACES:
         p_value = noise_probability(
@@ -135,23 +139,37 @@ def find_places(
             if blocked[seed]:
                 continue
             started = True
-            own = np.flatnonzero(free & (spots.window == seed))
+            distance = np.maximum(*abs(index - index[:, seed, None]))
+            away = distance[spots.window]
+            own = np.flatnonzero(free & (away == 0))
             own = own[np.argsort(-spots.strength[own], kind="stable")]
-            template = spots.k_per_a[own]
-            same, sign, which = _same_spots(spots.k_per_a, template, reach)
-            same &= free
-            shown = np.zeros(n_windows)
-            np.maximum.at(shown, spots.window[same], spots.strength[same])
-            inside = _around(shown.reshape(grid.rows, grid.columns), int(seed), grid)
-            member = same & inside[spots.window]
+            near, ends = NEAR, False
+            while not ends:
+                rows = np.flatnonzero(free & (away <= near))
+                same, sign, which = _same_spots(spots.k_per_a[rows], spots.k_per_a[own], reach)
+                shown = np.zeros(n_windows)
+                np.maximum.at(shown, spots.window[rows[same]], spots.strength[rows[same]])
+                inside = _around(shown.reshape(grid.rows, grid.columns), int(seed), grid)
+                ends = distance[inside].max() + grid.size // grid.step < near or near >= whole
+                near *= 2
+            here = inside[spots.window[rows]]
+            member = same & here
             places.append(
                 _place(
-                    spots, member, sign, which, len(own), shown * inside, p_value[seed], grid, freq
+                    spots,
+                    rows[member],
+                    sign[member],
+                    which[member],
+                    shown * inside,
+                    p_value[seed],
+                    grid,
+                    freq,
                 )
             )
-            free &= ~member
             # Weaker reflections of the same lattice that the first window did not show.
-            free &= ~(inside[spots.window] & _on_lattice(spots.k_per_a, places[-1].k_per_a, reach))
+            rows, taken = rows[here], member[here]
+            taken |= _on_lattice(spots.k_per_a[rows], places[-1].k_per_a, reach)
+            free[rows[taken]] = False
             blocked |= inside
         if not started:
             break
@@ -201,29 +219,23 @@ def _on_lattice(k: np.ndarray, known: np.ndarray, reach: float, largest: int = 4
 
 def _place(
     spots: SpotTable,
-    member: np.ndarray,
+    rows: np.ndarray,
     sign: np.ndarray,
     which: np.ndarray,
-    n_spots: int,
     shown: np.ndarray,
     p_value: float,
     grid: WindowGrid,
     freq: Frequencies,
 ) -> Place:
-    """Return the place that the spots `member` make; `shown` is its strength per window."""
-    rows = np.flatnonzero(member)
+    """Return the place that the spots `rows` make; `shown` is its strength per window."""
     weight = spots.strength[rows]
-    total = np.bincount(which[rows], weight, n_spots)
+    total = np.bincount(which, weight)
     k = np.stack(
-        [
-            np.bincount(which[rows], weight * sign[rows] * spots.k_per_a[rows, axis], n_spots)
-            / total
-            for axis in (0, 1)
-        ],
+        [np.bincount(which, weight * sign * spots.k_per_a[rows, axis]) / total for axis in (0, 1)],
         axis=1,
     )
-    strength = np.zeros(n_spots)
-    np.maximum.at(strength, which[rows], weight)
+    strength = np.zeros(len(total))
+    np.maximum.at(strength, which, weight)
     order = np.argsort(-strength, kind="stable")
     index = np.stack(np.divmod(np.arange(len(shown)), grid.columns), axis=1)
     pixel_size_a = 1 / (freq.pixel * grid.size)

@@ -104,8 +104,9 @@ def ring_regions(
         mixtures, weights=np.ones(len(powders)), unknown_prior=unknown_prior
     )
     informed = None
-    if options.prior:
-        weights = np.array([options.prior.get(p.phase, 1.0) for p in powders])
+    prior = options.prior or {}
+    if any(phase.identifier in prior for phase in candidates):
+        weights = np.array([prior.get(p.phase, 1.0) for p in powders])
         informed = mixture_probabilities(mixtures, weights=weights, unknown_prior=unknown_prior)
     best = mixtures[int((even[0] + even[1]).argmax())]
     owners = ring_owners(setting, powders, best)

@@ -13,10 +13,16 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.diffraction.catalogue import PhaseKey, library_of
+from interphase.diffraction.checks import (
+    LEAST_RADIUS,
+    SMALLEST_PATTERN,
+    check_candidates,
+    check_options,
+    check_sampling,
+)
 from interphase.diffraction.matching import Evidences, Library, scale_prior, weigh
 from interphase.diffraction.options import Options
 from interphase.diffraction.orientations import Orientation, match_orientation
-from interphase.diffraction.pattern import SMALLEST_PATTERN
 from interphase.diffraction.pattern_crystals import MAX_CRYSTALS, PATTERN_SIGMA
 from interphase.diffraction.pattern_spots import (
     DISC,
@@ -29,7 +35,15 @@ from interphase.diffraction.pattern_spots import (
 from interphase.diffraction.regions import Place
 from interphase.diffraction.results import PhaseMap, Region
 from interphase.diffraction.spots import THRESHOLD
-from interphase.diffraction.verdicts import area_fraction, describe, judge, overall, summary
+from interphase.diffraction.verdicts import (
+    area_fraction,
+    describe,
+    doubts_of,
+    judge,
+    overall,
+    summary,
+)
+from interphase.electron import checked_energy
 from interphase.errors import ParameterError
 from interphase.phases import Phase
 
@@ -47,6 +61,8 @@ COMMON = 0.25
 MAX_PLACES = 2000
 # A spot without a mate whose brightest pixel holds more than this share is a flaw of the detector.
 LONELY = 0.7
+# A pattern with a smaller share of finite numbers is not used.
+LEAST_FINITE = 0.99
 # Least number of scattered electrons of which a share is stated.
 FEW_ELECTRONS = 30
 # Logarithm of the smallest probability that is told from zero.
@@ -67,7 +83,8 @@ class ScanMap:
     spots: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.int32))
     """Number of spots at each position, both of a Friedel pair, shape (R, C)."""
     p_value: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """Probability that counting noise and speckle make such spots at this position, (R, C)."""
+    """Probability that counting noise and speckle make such spots at this position, (R, C); NaN
+    where the pattern is not usable."""
     amorphous_fraction: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     """Share of the electrons scattered into the searched range that are in no spot, shape (R, C);
     NaN where too few were scattered. Thermal and inelastic scattering of crystals are among them,
@@ -135,22 +152,32 @@ def identify_scan(
     Raises
     ------
     ParameterError
-        The data have not four axes, the sampling is not positive, or no candidate is given.
+        The data have not four axes, the sampling, the energy or the step is out of range, or no
+        candidate or one twice is given.
 
     Notes
     -----
     A spot is the sum over a disc as wide as the direct beam, above what the circle about the centre
     holds. What electrons make of a smooth background and of the speckle of an amorphous film has
-    the tail of `log_tail`, with the mean and the variance of the discs on the circle. A place is
-    crystalline if it shows a Friedel pair, or two spots, that this makes anywhere in the scan with
-    less than ``options.false_alarm``.
+    the tail of `log_tail`, with the mean and the variance of the discs on the circle. The speckle
+    of a thin film is the same at k and -k, so a Friedel pair is one speckle with the counts of
+    both. A place is crystalline if it shows a Friedel pair, or two such pairs or lone spots
+    together, that this makes anywhere in the scan with less than ``options.false_alarm``.
+
+    Positions whose pattern is not all finite numbers (99 % suffice) are not looked at: their
+    `p_value` is NaN, and a warning counts them.
 
     The centre is followed from place to place where the direct beam is seen. Convergent beams whose
     discs overlap are not for this function.
     """
-    options = options or Options()
-    shape = tuple(int(n) for n in data.shape)
-    _check(data, shape, reciprocal_pixel_size_per_a, scan_step_a, candidates)
+    options = check_options(options)
+    shape = _checked_shape(data)
+    candidates = check_candidates(candidates)
+    check_sampling("reciprocal_pixel_size_per_a", reciprocal_pixel_size_per_a, "1/Å per pixel")
+    if scan_step_a is not None:
+        check_sampling("scan_step_a", scan_step_a, "Å")
+    if beam_energy_kev is not None:
+        checked_energy(beam_energy_kev)
     names = tuple(phase.identifier for phase in candidates)
     parameters: dict[str, object] = {
         "reciprocal_pixel_size_per_a": reciprocal_pixel_size_per_a,
@@ -173,7 +200,8 @@ def identify_scan(
             f"The patterns have {shape[2]} × {shape[3]} pixels; "
             f"{SMALLEST_PATTERN} × {SMALLEST_PATTERN} are needed.",
         )
-    camera = _look(data, shape)
+    sample = _sample(data, shape)
+    camera = _look(sample, shape)
     if camera is None:
         return without(
             Assessment.UNUSABLE,
@@ -190,7 +218,16 @@ def identify_scan(
             f"The patterns end at {2 / reciprocal_pixel_size_per_a / min(shape[2:]):.2f} Å; no "
             f"spacing below {options.d_max_a:.1f} Å is in view.",
         )
+    if r_max < max(LEAST_RADIUS, r_min):
+        return without(
+            Assessment.TOO_COARSE,
+            f"Pixels of {reciprocal_pixel_size_per_a:.3g} 1/Å are too coarse: spacings down to "
+            f"{options.d_min_a:.1f} Å lie within {r_max:.1f} pixels of the direct beam, and "
+            f"{max(LEAST_RADIUS, r_min):.0f} are needed.",
+        )
     rows, columns = shape[:2]
+    camera = replace(camera, contrast=_contrast(sample, camera, r_min=r_min, r_max=r_max))
+    del sample
     found = _find_spots(data, shape, camera, r_min=r_min, r_max=r_max)
     keys = tuple(PhaseKey(phase) for phase in candidates)
     library = library_of(keys, options.d_min_a, options.d_max_a, options.contrast)
@@ -234,7 +271,7 @@ def identify_scan(
             step_a=scan_step_a,
             pixel_size_a=scan_step_a,
             centre_px=camera.centre,
-            warnings=_doubts(crystals),
+            warnings=(*doubts_of(candidates, options), *_doubts(crystals, found)),
             parameters=parameters,
         ),
         orientations=orientations,
@@ -249,13 +286,14 @@ def identify_scan(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Camera:
-    """What all patterns of a scan share."""
+    """What all patterns of a scan share; contrast is the least that their speckle has."""
 
     centre: tuple[float, float]
     followed: bool
     radius: float
     gain: float
     flaws: tuple[np.ndarray, np.ndarray]
+    contrast: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -287,13 +325,14 @@ class _Crystal:
     k_range: tuple[float, float]
 
 
-def _check(
-    data: Any,
-    shape: tuple[int, ...],
-    sampling: float,
-    scan_step_a: float | None,
-    candidates: Sequence[Phase],
-) -> None:
+def _checked_shape(data: Any) -> tuple[int, ...]:
+    """Return the shape of a scan, or raise what is misuse."""
+    if not (hasattr(data, "shape") and hasattr(data, "dtype")):
+        raise ParameterError(
+            f"the data are of type {type(data).__name__}: expected an array of four axes, such as "
+            "NumPy's or Dask's"
+        )
+    shape = tuple(int(n) for n in data.shape)
     if len(shape) != 4 or 0 in shape:
         raise ParameterError(
             f"the data have {len(shape)} axes of lengths {shape}: expected (row, column) of the "
@@ -301,18 +340,11 @@ def _check(
         )
     if not np.issubdtype(data.dtype, np.number) or np.issubdtype(data.dtype, np.complexfloating):
         raise ParameterError(f"the data are of type {data.dtype}: expected real numbers")
-    if not candidates:
-        raise ParameterError("no candidate phase is given: expected at least one")
-    if not (np.isfinite(sampling) and sampling > 0):
-        raise ParameterError(
-            f"reciprocal_pixel_size_per_a is {sampling!r} 1/Å: expected a number > 0"
-        )
-    if scan_step_a is not None and not (np.isfinite(scan_step_a) and scan_step_a > 0):
-        raise ParameterError(f"scan_step_a is {scan_step_a!r} Å: expected a length > 0 or None")
+    return shape
 
 
 def _blocks(data: Any, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield numbers of positions and their patterns in single precision, few at a time."""
+    """Yield numbers of positions and their patterns as of `_counts`, few at a time."""
     rows, columns = shape[:2]
     at_once = max(1, BLOCK_BYTES // (4 * shape[2] * shape[3]))
     chunks = getattr(data, "chunks", None)
@@ -330,12 +362,10 @@ def _blocks(data: Any, shape: tuple[int, ...]) -> Iterator[tuple[np.ndarray, np.
             block = data[down, right]
             if hasattr(block, "compute"):
                 block = block.compute()
-            block = np.asarray(block).reshape(-1, *shape[2:])
+            block = block.reshape(-1, *shape[2:])
             number = numbers[down, right].ravel()
             for first in range(0, len(block), at_once):
-                part = block[first : first + at_once].astype(np.float32)
-                np.nan_to_num(part, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-                yield number[first : first + at_once], part
+                yield number[first : first + at_once], _counts(block[first : first + at_once])
             _let_go(data)
 
 
@@ -348,12 +378,8 @@ def _let_go(data: Any) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _look(data: Any, shape: tuple[int, ...]) -> _Camera | None:
-    """Return centre, width of spots and gain from patterns spread over the scan."""
-    from scipy import ndimage
-
-    from interphase.diffraction import scan_kernels as kernels
-
+def _sample(data: Any, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return patterns spread over the scan."""
     count = shape[0] * shape[1]
     sample = []
     for number in np.unique(np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)):
@@ -361,8 +387,28 @@ def _look(data: Any, shape: tuple[int, ...]) -> _Camera | None:
         pattern = data[row, column]
         if hasattr(pattern, "compute"):
             pattern = pattern.compute()
-        sample.append(np.nan_to_num(np.asarray(pattern, dtype=np.float32)))
+        sample.append(np.nan_to_num(_counts(pattern)))
     _let_go(data)
+    return sample
+
+
+def _counts(patterns: Any) -> np.ndarray:
+    """Return patterns in single precision; one that is not all finite numbers is all NaN."""
+    with np.errstate(over="ignore"):  # what is too large is not finite, and left out below
+        counts = np.array(np.ma.filled(np.ma.asarray(patterns).astype(np.float32), np.nan))
+    finite = np.isfinite(counts)
+    if not finite.all():
+        counts[~finite] = 0
+        counts[finite.mean(axis=(-2, -1)) < LEAST_FINITE] = np.nan
+    return counts
+
+
+def _look(sample: list[np.ndarray], shape: tuple[int, ...]) -> _Camera | None:
+    """Return centre, width of spots and gain from patterns spread over the scan."""
+    from scipy import ndimage
+
+    from interphase.diffraction import scan_kernels as kernels
+
     mean = np.mean(sample, axis=0)
     if mean.min() == mean.max():
         return None
@@ -399,6 +445,41 @@ def _look(data: Any, shape: tuple[int, ...]) -> _Camera | None:
         gain=gain if gain > 0 else 1.0,
         flaws=np.nonzero(clean != mean),  # type: ignore[arg-type]
     )
+
+
+def _contrast(sample: list[np.ndarray], camera: _Camera, *, r_min: float, r_max: float) -> float:
+    """Return how speckled the circles of all patterns together are.
+
+    Variance of the speckle over the squared mean of discs, on the median circle.
+    """
+    from interphase.diffraction import scan_kernels as kernels
+
+    mean_square, excess, number = np.zeros((3, 0))
+    for pattern in _without_flaws(np.stack(sample), camera):
+        row, column = camera.centre
+        if camera.followed:
+            row, column = kernels.beam_centre(pattern, row, column, camera.radius)
+        sums, ring, rings, _ = kernels.circles(pattern, row, column, camera.radius, r_min, r_max)
+        mean, variance, here = kernels.circle_moments(sums, ring, rings, camera.gain)
+        if not len(number):
+            mean_square, excess, number = np.zeros((3, rings))
+        mean_square += here * mean**2
+        excess += here * (variance - camera.gain * mean)
+        number += here
+    seen = mean_square > 0
+    if not seen.any():
+        return 0.0
+    ratio, weight = excess[seen] / mean_square[seen], np.sqrt(number[seen])
+    order = np.argsort(ratio)
+    middle = int(np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2))
+    return max(0.0, float(ratio[order[middle]]))
+
+
+def _without_flaws(block: np.ndarray, camera: _Camera) -> np.ndarray:
+    """Return patterns with their medians in the flaws of the camera."""
+    if len(camera.flaws[0]):
+        block[:, *camera.flaws] = np.median(block, axis=(1, 2))[:, None]
+    return block
 
 
 def log_tail(counts: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -463,33 +544,37 @@ def _find_spots(
     log_p_place = np.zeros(places)
     amorphous = np.full((places, 3), np.nan)
     kept: list[np.ndarray] = [np.zeros((0, 6))] * places
-    near = float(np.log(np.pi * MATE_REACH**2 / 2))
     reach = max(MATE_REACH, camera.radius / 2)
     for numbers, block in _blocks(data, shape):
-        if len(camera.flaws[0]):
-            block[:, *camera.flaws] = np.median(block, axis=(1, 2))[:, None]
+        log_p_place[numbers[np.isnan(block[:, 0, 0])]] = np.nan
+        block = _without_flaws(np.nan_to_num(block, copy=False), camera)
         maxima, totals = [], []
         for number, pattern in zip(numbers, block, strict=True):
             if camera.followed:
                 centre[number] = kernels.beam_centre(pattern, *camera.centre, camera.radius)
             listed, total = kernels.find_maxima(
-                pattern, *centre[number], camera.radius, r_min, r_max, camera.gain
+                pattern, *centre[number], camera.radius, r_min, r_max, camera.gain, camera.contrast
             )
             maxima.append(listed)
             totals.append(total)
         joined = np.concatenate(maxima)
-        total, mean, variance = joined[:, 2], joined[:, 3], joined[:, 4]
-        log_p = log_tail(total / camera.gain, mean / camera.gain, variance / camera.gain**2)
+        electrons = joined[:, 2:5] / (camera.gain, camera.gain, camera.gain**2)
+        grains = np.pi * np.hypot(joined[:, 0], joined[:, 1]) / (2 * camera.radius + 1)
+        log_p = _speckle_tail(electrons, grains)
         # Without counts to speak of, the scatter on the circle is the only guide.
-        height = (total - mean) / np.sqrt(
-            np.maximum(variance, np.maximum(camera.gain * mean, 1e-12))
+        height = (joined[:, 2] - joined[:, 3]) / np.sqrt(
+            np.maximum(joined[:, 4], np.maximum(camera.gain * joined[:, 3], 1e-12))
         )
-        ends = np.cumsum([len(m) for m in maxima])
-        for number, listed, counts, last in zip(numbers, maxima, totals, ends, strict=True):
-            own = slice(last - len(listed), last)
-            spots, log_p_place[number] = _choose(
-                listed, log_p[own], height[own], reach, float(np.log(counts[2] + 1)), near, camera
+        first = 0
+        for number, listed, counts in zip(numbers, maxima, totals, strict=True):
+            own = slice(first, first + len(listed))
+            first = own.stop
+            mate = kernels.pair_up(listed[:, :2], log_p[own], reach)
+            chance = np.log(counts[2] + 1) + _pair_tail(
+                electrons[own], grains[own], log_p[own], mate
             )
+            spots, best = _choose(listed, mate, chance, height[own], camera)
+            log_p_place[number] += best  # NaN stays NaN
             kept[number] = spots
             amorphous[number] = _shares(spots, counts, camera.gain)
     table = np.concatenate(kept)
@@ -506,21 +591,50 @@ def _find_spots(
     )
 
 
+def _speckle_tail(electrons: np.ndarray, grains: np.ndarray) -> np.ndarray:
+    """Return `log_tail` of (counts, mean, variance), shape (S, 3), known from so many grains only.
+
+    An exponential number is t times the mean of M others, or more, with (1 + t/M)^-M, not exp(-t).
+    """
+    log_p = log_tail(*electrons.T)
+    _, mean, variance = electrons.T
+    grains = grains * variance / np.maximum(variance - mean, 1e-9 * variance + 1e-30)
+    return np.asarray(-grains * np.log1p(-log_p / grains))
+
+
+def _pair_tail(
+    electrons: np.ndarray, grains: np.ndarray, log_p: np.ndarray, mate: np.ndarray
+) -> np.ndarray:
+    """Return `_speckle_tail` of Friedel pairs, the same for both; others are left as they are.
+
+    A weak phase object scatters alike to k and -k, so mates are one speckle seen twice. Given its
+    intensity t, exponential of mean 1, they hold Poisson numbers of the means a₁ + b₁t and
+    a₂ + b₂t, and both together one of the mean (a₁ + a₂) + (b₁ + b₂)t: the law of one speckle
+    again, whose speckle adds up as b does and not as b² does. There are half as many such places.
+    A pair is also what its stronger mate is by itself, anywhere: for n places that makes up to
+    n + n/2 chances. Where mates are independent (thick films) pairs are rarer than so.
+    """
+    one = np.flatnonzero(mate >= 0)
+    other = mate[one]
+    speckle = np.sqrt(np.maximum(electrons[:, 2] - electrons[:, 1], 0))
+    both = electrons[one] + electrons[other]
+    both[:, 2] = both[:, 1] + (speckle[one] + speckle[other]) ** 2
+    stronger = np.minimum(log_p[one], log_p[other])
+    log_p = log_p.copy()
+    log_p[one] = np.minimum(stronger, _speckle_tail(both, grains[one])) + np.log(1.5)
+    return log_p
+
+
 def _choose(
     listed: np.ndarray,
-    log_p: np.ndarray,
+    mate: np.ndarray,
+    chance: np.ndarray,
     height: np.ndarray,
-    reach: float,
-    log_places: float,
-    log_near: float,
     camera: _Camera,
 ) -> tuple[np.ndarray, float]:
     """Return the spots of one place, and the logarithm of the chance that they are none."""
-    from interphase.diffraction import scan_kernels as kernels
-
     if len(listed) == 0:
         return np.zeros((0, 6)), 0.0
-    mate, chance = kernels.pair_up(listed[:, :2], log_p, reach, log_places, log_near)
     alone = mate < 0
     flaw = alone & (listed[:, 5] > LONELY) & (listed[:, 2] > 12 * camera.gain)
     chance = np.where(flaw, 0.0, chance)
@@ -529,11 +643,13 @@ def _choose(
     offset = listed[:, :2].copy()
     pair = ~alone
     offset[pair] = (listed[pair, :2] - listed[mate[pair], :2]) / 2
-    pairs, singles = chance[sure][pair[sure]], np.sort(chance[sure][alone[sure]])
-    best = min(
-        float(pairs.min()) if len(pairs) else 0.0,
-        float(singles[0] + singles[1]) if len(singles) > 1 else 0.0,
-    )
+    once = sure[alone[sure] | (sure < mate[sure])]
+    best = float(chance[once][pair[once]].min(initial=0.0))
+    if len(once) > 1:
+        # Of Poisson events whose expected numbers are up to D, two make a product of c or less
+        # c (1/2 + log(D / √c)) times.
+        both = float(np.sort(chance[once])[:2].sum())
+        best = min(best, both + float(np.log(0.5 + np.log(DOUBTFUL) - both / 2)))
     over = listed[:, 2] - listed[:, 3]
     spots = np.stack(
         [offset[sure, 0], offset[sure, 1], height[sure], over[sure], pair[sure], chance[sure]],
@@ -570,7 +686,8 @@ def _crystals(
     crystals: list[_Crystal] = []
     place_of = np.repeat(np.arange(len(found.start) - 1), np.diff(found.start))
     for seed in np.argsort(found.log_p_place, kind="stable"):
-        if found.log_p_place[seed] > np.log(options.false_alarm) or len(crystals) >= MAX_PLACES:
+        certain = found.log_p_place[seed] <= np.log(options.false_alarm)
+        if not certain or len(crystals) >= MAX_PLACES:  # places that are not usable come last
             break
         own = np.arange(found.start[seed], found.start[seed + 1])
         free = own[owner[own] < 0]
@@ -777,10 +894,16 @@ def _extent(labels: np.ndarray, amorphous: np.ndarray) -> str:
     )
 
 
-def _doubts(crystals: list[_Crystal]) -> tuple[str, ...]:
-    if len(crystals) < MAX_PLACES:
-        return ()
-    return (f"Only the {MAX_PLACES} most certain crystals of the scan were looked at.",)
+def _doubts(crystals: list[_Crystal], found: _Found) -> tuple[str, ...]:
+    doubts = []
+    if unusable := int(np.isnan(found.log_p_place).sum()):
+        doubts.append(
+            f"The patterns of {unusable} of {len(found.log_p_place)} positions are not usable: "
+            "they hold values that are not finite numbers."
+        )
+    if len(crystals) == MAX_PLACES:
+        doubts.append(f"Only the {MAX_PLACES} most certain crystals of the scan were looked at.")
+    return tuple(doubts)
 
 
 def _orientation(

@@ -71,14 +71,13 @@ def disc_sums(pattern: np.ndarray, radius: float) -> np.ndarray:
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def circle_statistics(
-    sums: np.ndarray, ring: np.ndarray, rings: int, gain: float, area: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance of the sums on each circle, those on spots left out.
+def circle_moments(
+    sums: np.ndarray, ring: np.ndarray, rings: int, gain: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean and variance of the sums on each circle, those on spots left out, and how many.
 
     Where spots cover a part of a circle they are still above its median by many of the deviations
-    below it. What spots leave in the variance is held back by the other circles: none is taken for
-    more than twice as speckled as the median one.
+    below it.
     """
     # The sums of neighbouring discs are nearly the same.
     part, where = sums[::2, ::2], ring[::2, ::2]
@@ -96,7 +95,6 @@ def circle_statistics(
                 value[free[at]] = part[i, j]
                 free[at] += 1
     mean, variance = np.zeros(rings), np.zeros(rings)
-    speckle, weight = np.zeros(rings), np.zeros(rings)
     for at in range(rings):
         own = np.sort(value[start[at] : start[at + 1]])
         if len(own) == 0:
@@ -106,52 +104,52 @@ def circle_statistics(
         kept = np.searchsorted(own, middle + _CLIP[0] * spread + _CLIP[1] * gain, side="right")
         mean[at] = own[:kept].mean()
         variance[at] = own[:kept].var()
+    return mean, variance, np.diff(start)
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def usual_contrast(
+    mean: np.ndarray, variance: np.ndarray, number: np.ndarray, gain: float
+) -> float:
+    """Return the variance of speckle over the squared mean on the median circle, 0 or more."""
+    speckle, weight = np.zeros(len(mean)), np.zeros(len(mean))
+    for at in range(len(mean)):
         if mean[at] > 0 and variance[at] > 0:
             speckle[at] = (variance[at] - gain * mean[at]) / mean[at] ** 2
-            weight[at] = np.sqrt(len(own)) * mean[at] ** 2 / variance[at]
+            weight[at] = np.sqrt(number[at]) * mean[at] ** 2 / variance[at]
     order = np.argsort(speckle)
     half = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
-    usual = max(0.0, speckle[order[min(half, rings - 1)]])
+    return float(max(0.0, speckle[order[min(half, len(mean) - 1)]]))
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def circle_statistics(
+    sums: np.ndarray, ring: np.ndarray, rings: int, gain: float, area: float, contrast: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of the sums on each circle, those on spots left out.
+
+    What spots leave in the variance is held back by the other circles: none is taken for more than
+    twice as speckled as the median one. None is taken for less speckled than `contrast` either: a
+    pattern of few electrons does not show its speckle, many such patterns together do.
+    """
+    mean, variance, number = circle_moments(sums, ring, rings, gain)
+    usual = max(contrast, usual_contrast(mean, variance, number, gain))
     for at in range(rings):
         # One electron more on the circle than was seen: where none was, there may still be some.
-        mean[at] += gain * area / (4 * max(1, start[at + 1] - start[at]))
+        mean[at] += gain * area / (4 * max(1, number[at]))
         most = gain * mean[at] + 2 * usual * mean[at] ** 2
-        variance[at] = min(variance[at], most)
+        least = gain * mean[at] + contrast * mean[at] ** 2
+        variance[at] = min(max(variance[at], least), most)
     return mean, variance
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def find_maxima(
-    pattern: np.ndarray,
-    row: float,
-    column: float,
-    radius: float,
-    r_min: float,
-    r_max: float,
-    gain: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what stands out of the circles about a centre.
+def circles(
+    pattern: np.ndarray, row: float, column: float, radius: float, r_min: float, r_max: float
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+    """Return the sums over discs, the circle of each or -1, the number of circles, and totals.
 
-    Parameters
-    ----------
-    pattern
-        Counts, shape (M, N).
-    row, column
-        The centre [pixels].
-    radius
-        Radius of a spot's disc [pixels].
-    r_min, r_max
-        Range of distances that is searched [pixels].
-    gain
-        Counts per electron.
-
-    Returns
-    -------
-    maxima
-        Rows of distance down and right of the centre [pixels], sum over the disc, mean and variance
-        of such sums on its circle, and the share of the brightest pixel; shape (S, 6).
-    totals
-        Counts in the searched range and in the whole pattern, and the number of pixels searched.
+    Totals are counts in the searched range and in the whole pattern, and pixels searched.
     """
     rows, columns = pattern.shape
     sums = disc_sums(pattern, radius)
@@ -171,7 +169,49 @@ def find_maxima(
             totals[2] += 1
             if i < wide or j < wide or i >= rows - wide or j >= columns - wide:
                 ring[i, j] = -1
-    mean, variance = circle_statistics(sums, ring, rings, gain, sums_area(radius))
+    return sums, ring, rings, totals
+
+
+@_compiled  # type: ignore[untyped-decorator]
+def find_maxima(
+    pattern: np.ndarray,
+    row: float,
+    column: float,
+    radius: float,
+    r_min: float,
+    r_max: float,
+    gain: float,
+    contrast: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what stands out of the circles about a centre.
+
+    Parameters
+    ----------
+    pattern
+        Counts, shape (M, N).
+    row, column
+        The centre [pixels].
+    radius
+        Radius of a spot's disc [pixels].
+    r_min, r_max
+        Range of distances that is searched [pixels].
+    gain
+        Counts per electron.
+    contrast
+        Least variance of speckle, over the squared mean.
+
+    Returns
+    -------
+    maxima
+        Rows of distance down and right of the centre [pixels], sum over the disc, mean and variance
+        of such sums on its circle, and the share of the brightest pixel; shape (S, 6).
+    totals
+        Counts in the searched range and in the whole pattern, and the number of pixels searched.
+    """
+    rows, columns = pattern.shape
+    sums, ring, rings, totals = circles(pattern, row, column, radius, r_min, r_max)
+    wide = int(radius) + 1
+    mean, variance = circle_statistics(sums, ring, rings, gain, sums_area(radius), contrast)
     maxima = np.empty((MOST, 6))
     n = 0
     for i in range(wide, rows - wide):
@@ -231,16 +271,10 @@ def sums_area(radius: float) -> float:
 
 
 @_compiled  # type: ignore[untyped-decorator]
-def pair_up(
-    offset: np.ndarray, log_p: np.ndarray, reach: float, log_places: float, log_near: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mate of each maximum or -1, and the logarithm of how often noise makes it.
-
-    A pair has the same entry twice.
-    """
+def pair_up(offset: np.ndarray, log_p: np.ndarray, reach: float) -> np.ndarray:
+    """Return the mate of each maximum, the nearest to the opposite place, or -1; least p first."""
     n = len(offset)
     mate = np.full(n, -1, dtype=np.int64)
-    chance = np.empty(n)
     for i in np.argsort(log_p):
         if mate[i] < 0:
             best, nearest = -1, reach * reach
@@ -252,11 +286,7 @@ def pair_up(
                     best, nearest = j, square
             if best >= 0:
                 mate[i], mate[best] = best, i
-                chance[i] = log_places + log_near + log_p[i] + log_p[best]
-                chance[best] = chance[i]
-            else:
-                chance[i] = log_places + log_p[i]
-    return mate, chance
+    return mate
 
 
 @_compiled  # type: ignore[untyped-decorator]

@@ -24,6 +24,9 @@ LOG_BIAS = float(np.euler_gamma)
 CLIFF = 8.0
 # Bands in which the floor of one window may differ from the floor of the image.
 BANDS = 5
+# Rows of overlapping windows whose spectra are computed together. At a step of a quarter window
+# half as many transform 27 % more along x, and twice as many hold 1.7 times the memory.
+BLOCK = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,12 @@ class WindowGrid:
             rows=(self.rows - 1) // stride + 1,
             columns=(self.columns - 1) // stride + 1,
         )
+
+    @property
+    def blocks(self) -> list[range]:
+        """Rows of windows whose spectra are computed together."""
+        block = BLOCK if self.step < self.size else 1
+        return [range(n, min(n + block, self.rows)) for n in range(0, self.rows, block)]
 
     @property
     def independent(self) -> float:
@@ -117,13 +126,20 @@ def frequencies(size: int, *, pixel_size_a: float, k_min: float, k_max: float) -
 @lru_cache(maxsize=16)
 def hann(size: int) -> np.ndarray:
     """Return the two-dimensional Hann window, shape (size, size), float32, unit mean square."""
-    one = hann_window(size)
-    window = np.outer(one, one)
+    return np.outer(_hann(size), _hann(size))
+
+
+@lru_cache(maxsize=16)
+def _hann(size: int) -> np.ndarray:
+    """Return its factor along each axis, shape (size,)."""
+    window = hann_window(size)
     return np.asarray(window / np.sqrt(np.mean(window**2)), dtype=np.float32)
 
 
-def power_row(image: np.ndarray, grid: WindowGrid, row: int) -> np.ndarray:
-    """Return the power spectra of one row of windows.
+def power_rows(
+    image: np.ndarray, grid: WindowGrid, rows: range | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the power spectra of one row of windows after another.
 
     Parameters
     ----------
@@ -131,32 +147,37 @@ def power_row(image: np.ndarray, grid: WindowGrid, row: int) -> np.ndarray:
         ndarray of shape (M, N), float32.
     grid
         Where the windows lie.
-    row
-        Which row of windows.
+    rows
+        One of the grid's `blocks`, all if not given.
 
-    Returns
-    -------
+    Yields
+    ------
     power
         ndarray of shape (columns, size, size // 2 + 1), float32. Each window's mean is taken
         off before the Hann window, so that the power at small k is the specimen's.
     """
     from scipy import fft
 
-    strip = image[row * grid.step : row * grid.step + grid.size]
-    views = np.lib.stride_tricks.sliding_window_view(strip, (grid.size, grid.size))[0]
-    windows = views[:: grid.step][: grid.columns].astype(np.float32)
-    windows -= windows.mean(axis=(1, 2), keepdims=True)
-    windows *= hann(grid.size)
-    spectrum = fft.rfft2(windows, overwrite_x=True)
-    power = np.square(spectrum.real)
-    power += np.square(spectrum.imag)
-    return np.asarray(power)
-
-
-def power_rows(image: np.ndarray, grid: WindowGrid) -> Iterator[np.ndarray]:
-    """Yield the power spectra of one row of windows after another, see `power_row`."""
-    for row in range(grid.rows):
-        yield power_row(image, grid, row)
+    size, step, window = grid.size, grid.step, _hann(grid.size)
+    left = step * np.arange(grid.columns)
+    # The window transforms a mean to the three smallest frequencies of each axis.
+    of_mean = np.outer([1, -0.5, -0.5], [1, -0.5]) * (window.sum() / size) ** 2
+    for block in grid.blocks if rows is None else [rows]:
+        strip = image[block.start * step : block[-1] * step + size]
+        strip = strip - strip.mean(dtype=float).astype(np.float32)
+        views = np.lib.stride_tricks.sliding_window_view(strip, size, axis=1)[:, ::step]
+        # Axes: window, pixel along y, frequency along x. Windows above each other share it.
+        along_x = fft.rfft(views[:, : grid.columns].transpose(1, 0, 2) * window, overwrite_x=True)
+        for top in step * np.arange(len(block)):
+            pixels = slice(top, top + size)
+            # Reals, since NumPy would widen the window to complex numbers.
+            parts = along_x[:, pixels].view(np.float32) * window[:, None]
+            spectrum = fft.fft(parts.view(np.complex64), axis=1, overwrite_x=True)
+            sums = np.append(0, np.cumsum(strip[pixels].sum(axis=0, dtype=float)))
+            spectrum[:, [0, 1, -1], :2] -= of_mean * (sums[left + size] - sums[left])[:, None, None]
+            power = np.square(spectrum.real)
+            power += np.square(spectrum.imag)
+            yield power
 
 
 def image_floor(image: np.ndarray, grid: WindowGrid, freq: Frequencies) -> np.ndarray:
@@ -215,7 +236,8 @@ def least_power(size: int) -> float:
 
 def log_power(power: np.ndarray) -> np.ndarray:
     """Return the logarithm of power, no less than that of `least_power`."""
-    return np.asarray(np.log(np.maximum(power, np.float32(least_power(power.shape[-2])))))
+    log = np.maximum(power, np.float32(least_power(power.shape[-2])))
+    return np.asarray(np.log(log, out=log))
 
 
 def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.ndarray:
@@ -239,17 +261,9 @@ def above_floor(power: np.ndarray, shared: np.ndarray, freq: Frequencies) -> np.
     """
     from interphase.diffraction.spectra_kernels import subtract_floor
 
-    log = np.array(power, dtype=np.float32).reshape(len(power), -1)
-    position = freq.bands @ np.arange(BANDS)
-    band = np.minimum(position.astype(np.int64), BANDS - 2)
-    subtract_floor(
-        log,
-        shared.ravel(),
-        freq.searched.ravel(),
-        band,
-        position - band,
-        BANDS - 1,
-        least_power(freq.k.shape[0]),
-        LOG_BIAS,
-    )
+    log = log_power(power).reshape(len(power), -1)
+    bands = np.ascontiguousarray(freq.bands.T)
+    weight = bands * freq.searched.ravel()
+    weight /= weight.sum(axis=1, keepdims=True) + np.float32(1e-6)
+    subtract_floor(log, shared.ravel(), bands, weight, np.float32(LOG_BIAS))
     return log.reshape(power.shape)

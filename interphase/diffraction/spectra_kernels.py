@@ -11,51 +11,44 @@ from numba import njit
 _compiled: Any = njit(cache=True, nogil=True)
 
 
-@_compiled  # type: ignore[untyped-decorator]
+# Sums may be taken in any order, several terms at once.
+_compiled_sums: Any = njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+
+
+@_compiled_sums  # type: ignore[untyped-decorator]
 def subtract_floor(
-    power: np.ndarray,
-    shared: np.ndarray,
-    searched: np.ndarray,
-    band: np.ndarray,
-    share: np.ndarray,
-    bands: int,
-    least: float,
-    bias: float,
+    log: np.ndarray, shared: np.ndarray, bands: np.ndarray, weight: np.ndarray, bias: float
 ) -> None:
-    """Turn power into the logarithm of power over its local floor, in place.
+    """Turn the logarithm of power into that of power over its local floor, in place.
+
+    A product of matrices would do, but its own threads would be in the way of the caller's.
 
     Parameters
     ----------
-    power
-        Spectra, float32, shape (W, F) with the frequencies in one axis.
+    log
+        Spectra, shape (W, F) with the frequencies in one axis; all arrays are float32.
     shared
         Logarithm of the floor that all windows share, shape (F,).
-    searched
-        Whether a frequency takes part in a window's own floor, shape (F,).
-    band, share
-        Lower of the two floor bands of a frequency and the weight of the upper one, shape (F,).
     bands
-        Number of bands.
-    least
-        Least power that is told from rounding.
+        Share of each floor band in a frequency, shape (B, F).
+    weight
+        Weight of each frequency in a window's own floor in each band, shape (B, F).
     bias
         What is added to a mean of logarithms to make it that of the mean.
     """
-    total, weight = np.zeros(bands + 1), np.zeros(bands + 1)
-    for w in range(power.shape[0]):
-        total[:], weight[:] = 0.0, 1e-6
-        for f in range(power.shape[1]):
-            value = np.log(max(power[w, f], least)) - shared[f]
-            power[w, f] = value
-            if searched[f]:
-                total[band[f]] += value * (1 - share[f])
-                weight[band[f]] += 1 - share[f]
-                total[band[f] + 1] += value * share[f]
-                weight[band[f] + 1] += share[f]
-        for b in range(bands + 1):
-            total[b] = total[b] / weight[b] + bias
-        for f in range(power.shape[1]):
-            power[w, f] -= total[band[f]] * (1 - share[f]) + total[band[f] + 1] * share[f]
+    level = np.empty(len(bands), dtype=np.float32)
+    for w in range(len(log)):
+        row = log[w]
+        for f in range(len(row)):
+            row[f] -= shared[f]
+        for b in range(len(bands)):
+            total = bias
+            for f in range(len(row)):
+                total += row[f] * weight[b, f]
+            level[b] = total
+        for b in range(len(bands)):
+            for f in range(len(row)):
+                row[f] -= level[b] * bands[b, f]
 
 
 @_compiled  # type: ignore[untyped-decorator]

@@ -15,6 +15,12 @@ INNER, OUTER = 3, 12
 # Logarithm by which the median of the surroundings must exceed the floor to count: medians of
 # some twenty neighbours scatter by a third.
 RAISED = 0.4
+# Windows with a maximum above this are searched for lines in any direction: hard edges make them,
+# and Nyquist's frequency folds them past the origin. The median of a line must exceed the floor by
+# this factor (logarithm), and lines are no wider than to need so many directions.
+BRIGHT = 12.0
+LINE = 1.2
+DIRECTIONS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +56,9 @@ def find_spots(
     Notes
     -----
     The floor is corrected once more at each maximum where its surroundings lie above it: the
-    neighbours along the ray from the origin (edges and stripes make streaks there) and those
-    along the circle (sharp rings of the contrast transfer). A maximum must stand out of both.
+    neighbours along the ray from the origin (edges and stripes make streaks there), those along
+    the circle (sharp rings of the contrast transfer), and those of any bright line. A maximum must
+    stand out of all of them.
     Positions are those of the parabola through the logarithms of three neighbours.
     """
     from interphase.diffraction.spectra_kernels import maxima
@@ -60,26 +67,35 @@ def find_spots(
     n_rows, n_columns = freq.k.shape
     centre = log_ratio[window, row, column]
 
-    def neighbours(dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-        """Return log ratios around every candidate, from the other half where kx < 0."""
-        y = row[:, None] + dy
-        x = column[:, None] + dx
+    def neighbours(
+        dy: np.ndarray, dx: np.ndarray, rows: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
+        """Return log ratios around candidates, from the other half where kx < 0."""
+        y = row[rows, None] + dy
+        x = column[rows, None] + dx
         mirrored = x < 0
         y = np.where(mirrored, -y, y) % n_rows
         x = np.minimum(np.abs(x), n_columns - 1)
-        return np.asarray(log_ratio[window[:, None], y, x])
+        return np.asarray(log_ratio[window[rows, None], y, x])
 
     ky, kx = freq.ky[row, 0], freq.kx[0, column]
     angle = np.arctan2(ky, kx)
     distance = np.arange(INNER, OUTER + 1)
     distance = np.concatenate([-distance, distance])
     raised = np.zeros(len(centre))
-    for direction in (angle, angle + np.pi / 2):
+
+    def raise_by_line(rows: np.ndarray | slice, direction: np.ndarray, least: float) -> None:
         dy = np.rint(np.sin(direction)[:, None] * distance).astype(int)
         dx = np.rint(np.cos(direction)[:, None] * distance).astype(int)
         # The median of an exponential variable is ln 2 of its mean.
-        line = np.median(neighbours(dy, dx), axis=1) - np.log(np.log(2))
-        raised = np.maximum(raised, np.where(line > RAISED, line, 0))
+        line = np.median(neighbours(dy, dx, rows), axis=1) - np.log(np.log(2))
+        raised[rows] = np.maximum(raised[rows], np.where(line > least, line, 0))
+
+    for direction in (angle, angle + np.pi / 2):
+        raise_by_line(slice(None), direction, RAISED)
+    bright = np.flatnonzero(np.isin(window, window[centre - raised > np.log(BRIGHT)]))
+    for direction in np.arange(DIRECTIONS) * np.pi / DIRECTIONS:
+        raise_by_line(bright, np.full(len(bright), direction), LINE)
     centre = centre - raised
     keep = centre > np.log(threshold)
     window, row, column, centre = (a[keep] for a in (window, row, column, centre))

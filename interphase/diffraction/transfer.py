@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interphase.diffraction.checks import check_image, check_number, check_sampling
 from interphase.diffraction.spectra import WindowGrid, log_power, power_rows
+from interphase.errors import ParameterError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +65,8 @@ LEAST_SHARE = 0.03
 WINDOW_A = 200.0
 WINDOW_MIN, WINDOW_MAX = 32, 512
 WINDOWS = 6
+# Side of the smallest image whose spectrum has circles [pixels].
+SMALLEST = 8
 # Sectors of half a turn that are compared.
 SECTORS = 8
 # Quantile of the sectors that is taken for the film's.
@@ -89,6 +93,8 @@ CORRECTED = 0.7
 # Variance ratio of rings to residual above which rings are believed. It is largest of thousands of
 # trials: up to 32 in counting noise and 37 in films without rings, of which 60 each were tried.
 SIGNIFICANT = 45.0
+# Greater values have no power spectrum in single precision.
+LARGEST_VALUE = 1e15
 
 
 def aberration(k: np.ndarray, a2: np.ndarray | float, a4: np.ndarray | float) -> np.ndarray:
@@ -114,12 +120,19 @@ def measure_transfer(image: np.ndarray, *, pixel_size_a: float, k_max: float) ->
     pixel_size_a
         Size of a pixel [Å].
     k_max
-        Largest spatial frequency of interest [1/Å].
+        Largest spatial frequency of interest [1/Å]; where pixels end before, so does the answer.
 
     Returns
     -------
     Transfer
-        The film's share of the floor and the displacement of fringes from 0 to `k_max`.
+        The film's share of the floor and the displacement of fringes from 0 to `k_max`. An image
+        too small to have a spectrum tells nothing, as one without a film.
+
+    Raises
+    ------
+    ParameterError
+        The image has not two axes or pixels that are no finite numbers, or a number is outside
+        what it can mean.
 
     Notes
     -----
@@ -139,6 +152,18 @@ def measure_transfer(image: np.ndarray, *, pixel_size_a: float, k_max: float) ->
     >>> measure_transfer(counts, pixel_size_a=0.5, k_max=0.8).fitted
     False
     """
+    image = check_image(image)
+    check_sampling("pixel_size_a", pixel_size_a, "Å per pixel")
+    check_number("k_max", k_max, 1e-9, 1e9, "1/Å")
+    if not max(abs(float(image.min())), abs(float(image.max()))) < LARGEST_VALUE:
+        raise ParameterError(
+            f"the image holds values from {image.min():g} to {image.max():g}: expected finite "
+            f"numbers below {LARGEST_VALUE:g}; replace the others by the mean of their surroundings"
+        )
+    image = image.astype(np.float32, copy=False)
+    if min(image.shape) < SMALLEST:
+        k = np.linspace(0, k_max, 2)
+        return Transfer(k_per_a=k, film_share=np.full(2, LEAST_SHARE), shift_a=TYPICAL_SHIFT * k)
     k, log_floor = _radial_floor(image, pixel_size_a)
     excess = log_floor - _counting_noise(k, log_floor)
     share = 1 - np.exp(-_smooth(excess, 0.03 / k[1]))
@@ -206,9 +231,10 @@ def _radial_floor(image: np.ndarray, pixel_size_a: float) -> tuple[np.ndarray, n
 
 def _smooth(values: np.ndarray, width: float) -> np.ndarray:
     """Return a running mean over `width` rings, each weighted by its circumference."""
-    kernel = np.hanning(max(3, round(width)) + 2)[1:-1]
-    if len(kernel) > len(values):
+    size = max(3, round(width))
+    if size > len(values):
         return np.full(len(values), values.mean())
+    kernel = np.hanning(size + 2)[1:-1]
     weight = np.arange(len(values)) + 0.5
     sums = [np.convolve(v, kernel, "same") for v in (values * weight, weight)]
     return np.asarray(sums[0] / sums[1])

@@ -1,8 +1,10 @@
 """From likelihoods to verdicts about places, and to the words for them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from interphase.diffraction.posterior import Posterior, chance_of_noise, combine
 from interphase.diffraction.regions import Place
 from interphase.diffraction.results import NONE, UNKNOWN, Region, Spots
 from interphase.phases import Phase
+from interphase.phases.table import closest
 
 # Pairs of candidates whose lattices differ by less than this are not separated: cells in the
 # table and their contraction are known to a few tenths of a per cent, scales to one.
@@ -44,6 +47,24 @@ def separable_from(scale_sigma: float) -> float:
     return max(min(INSEPARABLE, SEPARABLE * float(np.hypot(scale_sigma, cells))), scale_sigma)
 
 
+def doubts_of(candidates: Sequence[Phase], options: Options) -> tuple[str, ...]:
+    """Return what is doubtful before looking: structures, and a prior that names no candidate.
+
+    >>> from interphase.phases import candidates
+    >>> doubts_of(candidates("LiF,Li2CO3"), Options(prior={"Li2C03": 2.0}))
+    ('The prior names Li2C03, which is no candidate: it changes nothing; the closest are Li2CO3.',)
+    """
+    doubts = [doubt for phase in candidates for doubt in phase.doubts]
+    names = [phase.identifier for phase in candidates]
+    doubts += [
+        f"The prior names {stray}, which is no candidate: it changes nothing; "
+        f"{closest(stray, names)}."
+        for stray in options.prior or {}
+        if stray not in names
+    ]
+    return tuple(doubts)
+
+
 def judge(
     places: list[Place], evidences: list[Evidences], options: Options, names: tuple[str, ...]
 ) -> Posterior:
@@ -51,19 +72,21 @@ def judge(
 
     `names` are the candidates that `evidences` weigh, in their order.
     """
-    given = {
+    given: dict[str, Any] = {
         "phases": np.stack([e.phases for e in evidences]),
         "unknown": np.array([e.unknown for e in evidences]),
         "chance": chance_of_noise(np.array([p.p_value for p in places])),
         "scale": scale_prior(options.scale),
+        "unknown_prior": options.evidence.unknown_prior,
+        "misfit": options.evidence.misfit,
     }
-    even = combine(**given, unknown_prior=options.evidence.unknown_prior)
-    if not options.prior:
+    even = combine(**given)
+    prior = options.prior or {}
+    if not any(name in prior for name in names):
         return even
     informed = combine(
         **given,
-        unknown_prior=options.evidence.unknown_prior,
-        weights=np.array([options.prior.get(name, 1.0) for name in names]),
+        weights=np.array([prior.get(name, 1.0) for name in names]),
     )
     return replace(even, informed=informed.probability)
 
@@ -98,10 +121,11 @@ def describe(
         inside.append(UNKNOWN)
     if top == NONE:
         assessment = Assessment.NO_PERIODICITY
+    elif top == UNKNOWN and probability.max() > 0.5:
+        # As sure as that can be: `Evidence.misfit` of the crystals of all candidates look so.
+        assessment = Assessment.UNKNOWN_PHASE
     elif len(inside) > 1:
         assessment = Assessment.AMBIGUOUS
-    elif top == UNKNOWN:
-        assessment = Assessment.UNKNOWN_PHASE
     else:
         assessment = Assessment.OK
     d_spacings = 1 / np.linalg.norm(place.k_per_a, axis=1)
@@ -155,8 +179,12 @@ def inseparable(candidates: tuple[Phase, ...], phase: str, tolerance: float) -> 
 
 def _verdict(top: str, probability: float, inside: list[str], d_spacings: np.ndarray) -> str:
     spacings = ", ".join(f"{d:.2f}" for d in d_spacings[:4])
-    if top == UNKNOWN and len(inside) == 1:
-        return f"Crystalline, but none of the candidates (spacings {spacings} Å)."
+    if top == UNKNOWN and probability > 0.5:
+        others = ", ".join(OTHER_WORDS.get(hypothesis, hypothesis) for hypothesis in inside[1:])
+        return (
+            f"Crystalline, but none of the candidates with probability {probability:.2f}"
+            f"{f', else {others}' if others else ''} (spacings {spacings} Å)."
+        )
     if len(inside) == 1:
         stated = "above 0.99" if probability > 0.99 else f"{probability:.2f}"
         return f"{top} with probability {stated} (spacings {spacings} Å)."
@@ -198,20 +226,30 @@ def overall(regions: Sequence[Region]) -> Assessment:
 
 
 def summary(regions: Sequence[Region]) -> str:
-    """Return what all regions together say, in one sentence."""
-    named: dict[str, int] = {}
-    for region in regions:
-        if region.assessment is Assessment.OK:
-            named[region.phase] = named.get(region.phase, 0) + 1
-    ambiguous = sum(region.assessment is Assessment.AMBIGUOUS for region in regions)
-    unknown = sum(region.assessment is Assessment.UNKNOWN_PHASE for region in regions)
-    parts = [f"{phase} in {n}" for phase, n in sorted(named.items(), key=lambda x: -x[1])]
-    if ambiguous:
-        parts.append(f"ambiguous in {ambiguous}")
-    if unknown:
-        parts.append(f"none of the candidates in {unknown}")
-    noun = "place" if regions[0].centre_a is not None else "crystal"
-    number = f"{len(regions)} {noun}{'' if len(regions) == 1 else 's'}"
-    if noun == "place":
-        number = f"{len(regions)} crystalline {noun}{'' if len(regions) == 1 else 's'}"
-    return f"{number}: {', '.join(parts)}."
+    """Return what all regions together say, in a sentence or two."""
+    in_image = regions[0].centre_a is not None
+    crystals = [region for region in regions if region.assessment is not Assessment.NO_PERIODICITY]
+    said = []
+    if crystals:
+        named = Counter(r.phase for r in crystals if r.assessment is Assessment.OK)
+        parts = [f"{phase} in {number}" for phase, number in named.most_common()]
+        for assessment, words in _UNNAMED.items():
+            if number := sum(region.assessment is assessment for region in crystals):
+                parts.append(f"{words} in {number}")
+        noun = "crystalline place" if in_image else "crystal"
+        said.append(f"{_counted(len(crystals), noun)}: {', '.join(parts)}.")
+    if faint := len(regions) - len(crystals):
+        noun = "faint place" if in_image else "faint lattice"
+        are = "is" if faint == 1 else "are"
+        said.append(f"{_counted(faint, noun)} {are} more likely noise than any crystal.")
+    return " ".join(said)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+_UNNAMED = {
+    Assessment.AMBIGUOUS: "ambiguous",
+    Assessment.UNKNOWN_PHASE: "none of the candidates",
+}

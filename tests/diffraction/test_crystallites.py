@@ -250,7 +250,7 @@ def test_crystallites_that_touch_are_neighbours_and_others_are_not(three):
     first, second = (grains[n] for n in (contact.first, contact.second))
     assert {first.phase, second.phase} == {"Li2O"}
     assert contact.distance_a == pytest.approx(70, abs=8)
-    assert abs(contact.gap_a) < 12
+    assert abs(contact.gap_a) < contact.gap_sigma_a < 40
     # They meet half-way, along y.
     (y0, x0), (y1, x1) = contact.trace_a
     assert (x0 + x1) / 2 == pytest.approx(85, abs=12)
@@ -296,6 +296,23 @@ def test_a_map_without_places_or_its_phases_is_refused(three):
         measure_crystallites(replace(three, centre_px=(10.0, 10.0)), CANDIDATES)
     with pytest.raises(ParameterError, match=r"the map has Li.*, and candidates are Li2CO3"):
         measure_crystallites(three, candidates("Li2CO3"))
+    grains = measure_crystallites(three, CANDIDATES)
+    with pytest.raises(ParameterError, match=r"grains have region .* give the crystallites that"):
+        find_contacts(replace(three, regions=()), grains)
+    for other in (None, 5, "map"):
+        for words, misuse in (
+            (
+                "phase_map is .* of identify_image",
+                lambda x: measure_crystallites(x, CANDIDATES),
+            ),
+            ("phase_map is .* of identify_image", lambda x: find_contacts(x, grains)),
+            ("candidates are .* expected phases, such", lambda x: measure_crystallites(three, x)),
+            ("grains are .* result of measure_cryst", lambda x: find_contacts(three, x)),
+            ("grains are .* result of measure_cryst", crystallite_table),
+            ("touching are .* result of find_cont", lambda x: crystallite_table(grains, x)),
+        ):
+            with pytest.raises(ParameterError, match=words):
+                misuse(other)
 
 
 def test_a_single_crystallite_touches_nothing(three):

@@ -133,7 +133,7 @@ def test_an_array_that_is_no_image_is_an_error(image, message):
 
 @pytest.mark.parametrize("pixel", [0.0, -0.5, np.nan, np.inf])
 def test_a_pixel_size_that_is_no_length_is_an_error(pixel):
-    with pytest.raises(ParameterError, match=r"pixel_size_a is .* expected a length > 0"):
+    with pytest.raises(ParameterError, match=r"pixel_size_a is .* expected a number from 1e-9"):
         identify_image(np.ones((64, 64)), pixel_size_a=pixel, candidates=LIO)
 
 
@@ -266,6 +266,20 @@ def test_the_edge_of_a_specimen_is_no_lattice(down, across):
     counts = np.random.default_rng(0).poisson(step)
     found = identify_image(counts, pixel_size_a=0.5, candidates=candidates("LiF"))
     assert found.assessment is Assessment.NO_PERIODICITY
+
+
+@pytest.mark.parametrize("pixel", [0.5, 0.8])
+def test_a_hard_edge_along_any_direction_names_nothing(pixel):
+    """Its streak is folded at Nyquist's frequency and comes back beside the origin."""
+    y, x = np.mgrid[:384, :384] - 192
+    with_place = 0
+    for number, angle in enumerate(np.radians([7, 20, 33, 59, 72])):
+        step = np.where(x * np.cos(angle) + y * np.sin(angle) > 0, 100, 5)
+        counts = np.random.default_rng(number).poisson(step)
+        found = identify_image(counts, pixel_size_a=pixel, candidates=LIO)
+        with_place += bool(found.regions)
+        assert all(region.assessment is not Assessment.OK for region in found.regions)
+    assert with_place <= 1
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ def test_of_matches_stated_with_nine_tenths_nine_in_ten_are_right(templates, lib
             chance=np.zeros(1),
             scale=prior,
             unknown_prior=0.1,
+            misfit=0.0,
         ).probability[0]
         stated += probability.max() >= 0.9
         right += probability.max() >= 0.9 and probability.argmax() == truth

@@ -303,6 +303,41 @@ def test_all_crystallites_are_related_to_the_electrode_and_only_touching_ones_to
     assert find_electrode(grains[:1], phases, [100.0]) is None
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"candidates": candidates("LiF")}, "the map has Li2O, and candidates are LiF: give the"),
+        ({"candidates": None}, "candidates are None: expected phases, such as"),
+        ({"grains": None}, "grains are None: expected the result of measure_crystallites"),
+        ({"grains": [1]}, r"grains are \[1\]: expected the result of measure_crystallites"),
+        ({"touching": 5}, "touching are 5: expected the result of find_contacts"),
+        ({"touching": [touch(0, 7)]}, "regions 0 and 7 touch, and are not both among the cryst"),
+        *(
+            ({"tolerance_deg": angle}, "tolerance_deg is .* expected a number from 0 to 45")
+            for angle in (-1, 46, np.nan, np.inf, None, "x")
+        ),
+        *(
+            ({"electrode": region}, "electrode is .*: expected a region of the map, 0 to 1")
+            for region in (-1, "x", [1], 0.5)
+        ),
+    ],
+)
+def test_misuse_is_named(change, words):
+    given_ = {
+        "grains": [grain("Li2O", (1, 1, 0), 0.0), grain("Li", (1, 1, 1), 0.0, region=1)],
+        "touching": [touch(0, 1)],
+        "candidates": candidates("Li2O,Li"),
+        **change,
+    }
+    with pytest.raises(ParameterError, match=words):
+        relate_crystallites(**given_)
+
+
+def test_a_table_of_something_else_is_refused():
+    with pytest.raises(ParameterError, match="relations are None: expected the result of relate"):
+        relation_table(None)
+
+
 def test_crystallites_without_an_orientation_have_no_relation():
     from dataclasses import replace
 

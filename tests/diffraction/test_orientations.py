@@ -211,15 +211,60 @@ def test_equal_orientations_are_no_angle_apart():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"k_per_a": np.zeros((3, 3))}, "k_per_a has the shape"),
-        ({"intensity": np.ones(3)}, "one number per spot"),
-        ({"k_per_a": np.full((2, 2), np.nan)}, "no finite position"),
-        ({"sigma_per_a": 0.0}, "sigma_per_a is 0.0"),
-        ({"scale_sigma": 0.5}, "scale_sigma is 0.5"),
-        ({"most": 0}, "most is 0"),
+        ({"k_per_a": np.zeros((3, 3))}, r"k_per_a has the shape \(3, 3\) .* \(ky, kx\) per spot"),
+        ({"k_per_a": [[1, 2], [3]]}, r"k_per_a is .* expected a row \(ky, kx\)"),
+        ({"k_per_a": "x"}, r"k_per_a is 'x': expected a row"),
+        ({"k_per_a": np.ones((2, 2)) * 1j}, "k_per_a has the shape .* type complex128"),
+        ({"k_per_a": np.full((2, 2), np.nan)}, "k_per_a holds 4 values that are not finite"),
+        ({"intensity": np.ones(3)}, "intensity is .*expected 2 numbers, one per spot"),
+        ({"intensity": [1.0, np.inf]}, "intensity holds 1 values that are not finite"),
+        ({"phase": "LiF"}, "phase is 'LiF': expected a phase, such as"),
+        ({"phase": None}, "phase is None: expected a phase"),
+        ({"beam_energy_kev": 3e5}, r"is 300000.0 keV \(not eV\): expected a number from 1 to 3000"),
+        *(
+            ({"sigma_per_a": sigma}, "sigma_per_a is .* 1/Å: expected a number from 1e-06 to 0.1")
+            for sigma in (0.0, -1, np.nan, np.inf, 1e-300, 1e9, None, "x", True, [0.1])
+        ),
+        *(
+            ({"d_min_a": d}, "d_min_a is .* Å: expected a number from 0.05 to 100")
+            for d in (0, -1, np.nan, np.inf, None, "x")
+        ),
+        *(
+            ({"k_range_per_a": k}, "k_range_per_a is .* expected")
+            for k in (5, (), (1, 0.2), (-1, 1), (0, 0), (0, 1e9), ("a", "b"), (0, 1, 2))
+        ),
+        ({"k_range_per_a": (0, np.inf)}, "k_range_per_a holds 1 values that are not finite"),
+        ({"scale_sigma": 0.5}, "scale_sigma is 0.5: expected a number from 0 to 0.1"),
+        ({"scale_sigma": None}, "scale_sigma is None"),
+        *(
+            ({"most": most}, "most is .*: expected a whole number from 1 to 1000")
+            for most in (0, 1.5, np.nan, 10**9, "x", True)
+        ),
     ],
 )
 def test_misuse_is_named(change, words):
-    given_ = {"k_per_a": np.ones((2, 2)), "intensity": np.ones(2), **SETTINGS, **change}
+    given_ = {
+        "k_per_a": np.ones((2, 2)),
+        "intensity": np.ones(2),
+        "phase": load_phase("LiF"),
+        **SETTINGS,
+        **change,
+    }
     with pytest.raises(ParameterError, match=words):
-        match_orientation(**given_, phase=load_phase("LiF"))
+        match_orientation(**given_)
+
+
+@pytest.mark.parametrize(
+    ("first", "symmetry", "words"),
+    [
+        (None, np.eye(3)[None], r"first is None: expected a rotation, shape \(3, 3\)"),
+        (np.eye(2), np.eye(3)[None], r"first has the shape \(2, 2\)"),
+        (np.eye(3), np.eye(3), r"symmetry has the shape \(3, 3\) .* expected rotations"),
+        (np.eye(3), np.zeros((0, 3, 3)), "is no rotation: expected Orientation.rotation"),
+        (2 * np.eye(3), np.eye(3)[None], "is no rotation: expected Orientation.rotation"),
+        (np.full((3, 3), np.nan), np.eye(3)[None], "first holds 9 values that are not finite"),
+    ],
+)
+def test_what_is_no_rotation_has_no_misorientation(first, symmetry, words):
+    with pytest.raises(ParameterError, match=words):
+        misorientation_deg(first, np.eye(3), symmetry)

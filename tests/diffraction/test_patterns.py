@@ -160,9 +160,60 @@ def test_unusable_patterns_are_results(value):
     assert found.assessment is Assessment.UNUSABLE
 
 
-@pytest.mark.parametrize("sampling", [0.0, -1.0, np.nan])
-def test_a_sampling_that_is_no_number_is_an_error(sampling):
-    with pytest.raises(ParameterError, match=r"reciprocal_pixel_size_per_a is .* expected"):
+@pytest.mark.parametrize("sampling", [0.2, 1.0, 1e8])
+@pytest.mark.parametrize("centre", [None, (40, 30)])
+def test_pixels_too_coarse_to_tell_rings_from_the_beam_are_a_result(rng, sampling, centre):
+    y, x = np.indices((64, 64))
+    beam = rng.poisson(1 + 1e3 * np.exp(-((y - 40) ** 2 + (x - 30) ** 2) / 5))
+    found = identify_pattern(
+        beam, reciprocal_pixel_size_per_a=sampling, candidates=candidates("LiF"), centre=centre
+    )
+    assert found.assessment is Assessment.TOO_COARSE
+    assert "pixels of the direct beam, and 10 are needed" in found.sentence
+
+
+PLACE = r"centre is .*: expected \(row, column\) of the direct beam"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        *(
+            ({"reciprocal_pixel_size_per_a": step}, r"reciprocal_pixel_size_per_a is .* expected")
+            for step in (0.0, -1.0, np.nan, np.inf, 1e-300, "0.1", [0.1], True)
+        ),
+        ({"reciprocal_pixel_size_per_a": None}, "reciprocal_pixel_size_per_a is missing: give"),
+        *(
+            ({"centre": centre}, PLACE)
+            for centre in (
+                32,
+                (),
+                (1, 2, 3),
+                "ab",
+                (None, 1),
+                ((1,), (2, 3)),
+                (1j, 2),
+                (True, False),
+            )
+        ),
+        ({"centre": (np.nan, 1)}, "centre holds 1 values that are not finite"),
+        *(
+            ({"centre": centre}, r"centre is \(.*\): expected a place in the frame of 48 × 64")
+            for centre in ((1e6, 1e6), (48, 10), (-1, 10), (10, 64))
+        ),
+        ({"candidates": None}, "candidates are None: expected phases, such as"),
+        ({"candidates": "LiF"}, "candidates are 'LiF': expected phases, such as"),
+        ({"options": {"d_min_a": 1.0}}, "options is {.*: expected interphase.diffraction.Options"),
+        ({"pattern": None}, r"expected \(row, column\)"),
+    ],
+)
+def test_misuse_is_named(change, words):
+    with pytest.raises(ParameterError, match=words):
         identify_pattern(
-            np.ones((8, 8)), reciprocal_pixel_size_per_a=sampling, candidates=candidates("LiF")
+            **{
+                "pattern": np.ones((48, 64)),
+                "reciprocal_pixel_size_per_a": PIXEL,
+                "candidates": candidates("LiF"),
+                **change,
+            }
         )

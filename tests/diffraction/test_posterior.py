@@ -16,7 +16,7 @@ def peak(centre, height, width=0.004):
     return height * np.exp(-0.5 * ((SCALE_GRID - centre) / width) ** 2)
 
 
-def posterior(phases, unknown=None, *, chance=0.0, scale=PRIOR):
+def posterior(phases, unknown=None, *, chance=0.0, scale=PRIOR, misfit=0.0):
     phases = np.asarray(phases)
     return combine(
         phases,
@@ -24,7 +24,23 @@ def posterior(phases, unknown=None, *, chance=0.0, scale=PRIOR):
         chance=np.full(len(phases), chance),
         scale=scale,
         unknown_prior=0.1,
+        misfit=misfit,
     )
+
+
+def test_none_of_the_candidates_is_never_surer_than_misfits_allow():
+    """However foreign the spots, the odds against all candidates are those of a misfit."""
+    phases = np.stack([peak(0.0, 1e-30), peak(0.0, 4e-30)])[None]
+    found = posterior(phases, [1.0], misfit=0.06).probability[0]
+    assert found[2] == pytest.approx(0.1 / (0.1 + 0.9 * 0.06))
+    # Half the weight of the evidence, the root of the ratio, says which it rather is.
+    assert found[1] / found[0] == pytest.approx(2)
+
+
+def test_misfits_change_nothing_where_a_candidate_fits():
+    phases = np.stack([peak(0.0, 1e6), peak(0.02, 1.0)])[None]
+    with_misfits, without = (posterior(phases, misfit=m).probability[0] for m in (0.06, 0.0))
+    assert with_misfits == pytest.approx(without, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -136,7 +152,7 @@ def test_a_credible_set_holds_its_content_with_the_fewest_members(weights, conte
 
 def test_a_weight_multiplies_the_odds_of_a_place_that_stands_alone():
     phases = np.array([[peak(0.0, 5.0), peak(0.01, 8.0)]])
-    common = {"chance": np.zeros(1), "scale": PRIOR, "unknown_prior": 0.2}
+    common = {"chance": np.zeros(1), "scale": PRIOR, "unknown_prior": 0.2, "misfit": 0.0}
     even = combine(phases, np.ones(1), **common).probability[0]
     weighted = combine(phases, np.ones(1), **common, weights=np.array([1.0, 3.0])).probability[0]
     assert weighted[1] / weighted[0] == pytest.approx(3 * even[1] / even[0])

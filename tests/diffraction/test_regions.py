@@ -8,6 +8,7 @@ from scipy import stats
 
 from interphase.diffraction.regions import (
     MOST_SPOTS,
+    NEAR,
     Place,
     _on_lattice,
     find_places,
@@ -161,6 +162,19 @@ def test_a_crystal_is_one_place_where_it_is(rng):
     assert sorted(set(columns)) == [4, 5, 6, 7, 8]
     assert place.k_per_a == pytest.approx(FIRST, abs=0.002)
     assert place.strength == pytest.approx([60, 30, 20])
+
+
+@pytest.mark.parametrize("length", [2 * NEAR, 5 * NEAR])
+def test_a_crystal_is_one_place_however_far_it_reaches(length):
+    grid = WindowGrid(size=100, step=25, rows=3, columns=5 * NEAR)
+    row = np.repeat(grid.columns + np.arange(length), len(FIRST))
+    spots = SpotTable(
+        window=row,
+        k_per_a=np.tile(FIRST, (length, 1)),
+        strength=np.tile([60.0, 30.0, 20.0], length),
+    )
+    (place,) = find_places(spots, grid, FREQ, false_alarm=0.01)
+    assert place.windows.tolist() == list(range(grid.columns, grid.columns + length))
 
 
 def test_friedel_mates_are_the_same_spot():

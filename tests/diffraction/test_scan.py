@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from interphase.assessment import Assessment
 from interphase.diffraction import Options, identify_scan, misorientation_deg
-from interphase.diffraction.scan import log_tail
+from interphase.diffraction.scan import _pair_tail, _speckle_tail, log_tail
 from interphase.electron import wavelength_from_energy
 from interphase.errors import ParameterError
 from interphase.phases import candidates, load_phase, point_group_rotations, reflections
@@ -26,12 +26,17 @@ def disc(y, x, radius=2.2):
     return shape / shape.sum()
 
 
-def amorphous(y, x, *, speckle=0.0, rng=None):
-    """Return the halo of a film, of sum 1, with speckle as wide as the beam's disc."""
+def amorphous(y, x, *, speckle=0.0, alike=False, rng=None):
+    """Return the halo of a film, of sum 1, with speckle as wide as the beam's disc.
+
+    The speckle is that of a thick film, or, alike at k and -k, that of a weak phase object.
+    """
     k = np.hypot(y, x) * STEP
     halo = np.exp(-k / 0.12) + 0.5 * np.exp(-(((k - 0.4) / 0.08) ** 2))
     if speckle:
         waves = ndimage.gaussian_filter(rng.standard_normal((2, *k.shape)), (0, 2.2, 2.2))
+        if alike:
+            waves = waves + np.roll(waves[:, ::-1, ::-1], 1, axis=(1, 2))
         grains = (waves**2).sum(axis=0)
         halo *= 1 - speckle + speckle * grains / grains.mean()
     return halo / halo.sum()
@@ -154,17 +159,42 @@ def test_without_energy_and_step_there_are_phases_but_no_orientations(two_crysta
     assert found.phases.regions[0].centre_a is None
 
 
-@pytest.mark.parametrize("speckle", [0.0, 0.3, 0.8])
-def test_films_with_and_without_speckle_show_no_crystals(speckle):
+@pytest.mark.parametrize("electrons", [400, 4000, 40000])
+@pytest.mark.parametrize(
+    ("speckle", "alike"),
+    [(0.0, False), (0.3, True), (1.0, False), (1.0, True)],
+)
+def test_films_with_and_without_speckle_show_no_crystals(speckle, alike, electrons):
     """In at most a tenth of scans at a rate of 0.1, with room for chance: 12 scans of 25 places."""
     options = Options(false_alarm=0.1)
     wrong = 0
     for seed in range(12):
-        rng = np.random.default_rng((int(10 * speckle), seed))
-        found = identify_scan(film_scan(rng, (5, 5), speckle=speckle), **SETTINGS, options=options)
-        wrong += len(found.phases.regions) > 0
+        rng = np.random.default_rng((int(10 * speckle), electrons, seed))
+        counts = film_scan(rng, (5, 5), speckle=speckle, alike=alike, electrons=electrons)
+        wrong += bool(identify_scan(counts, **SETTINGS, options=options).phases.regions)
     # P(more than 4 of 12 at 0.1) is 0.004.
     assert wrong <= 4
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_pairs_of_speckles_are_as_rare_as_stated(alike):
+    """No level is reached more often than its share of the places, mates alike or independent."""
+    rng = np.random.default_rng(5)
+    n, smooth, grain = 200_000, 4.0, 3.0
+    intensity = rng.exponential(size=(n, 2))
+    if alike:
+        intensity[:, 1] = intensity[:, 0]
+    counts = rng.poisson(smooth + grain * intensity).ravel()
+    mean = np.full(2 * n, smooth + grain)
+    electrons = np.stack([counts, mean, mean + grain**2], axis=1)
+    mate = np.arange(2 * n) ^ 1
+    grains = np.full(2 * n, 1e9)
+    chance = np.exp(_pair_tail(electrons, grains, _speckle_tail(electrons, grains), mate))[::2]
+    for level in (0.1, 0.01, 1e-3):
+        # Two places a pair, so twice the chance of each; four standard deviations of counting.
+        assert (chance <= level).mean() < 2 * level + 4 * np.sqrt(2 * level / n)
+    if alike:
+        assert (chance <= 0.01).mean() > 0.005
 
 
 def test_few_electrons_are_no_spots():
@@ -246,12 +276,52 @@ def test_patterns_that_end_before_the_first_spacing_say_so():
     assert found.assessment is Assessment.TOO_COARSE
 
 
+def test_pixels_that_are_too_coarse_say_so():
+    counts = film_scan(np.random.default_rng(3), (2, 2))
+    found = identify_scan(counts, reciprocal_pixel_size_per_a=5.0, candidates=CANDIDATES)
+    assert found.assessment is Assessment.TOO_COARSE
+    assert "too coarse" in found.sentence
+
+
+def test_positions_without_numbers_are_told_and_the_others_looked_at(two_crystals, mapped):
+    counts = two_crystals[0].astype(np.float32)
+    counts[0] = np.nan
+    counts[1, 0, :64] = np.nan
+    found = identify_scan(counts, **SETTINGS)
+    assert "13 of 84 positions are not usable" in " ".join(found.phases.warnings)
+    lost = np.isnan(found.p_value)
+    assert lost[0].all()
+    assert lost[1, 0]
+    assert lost.sum() == 13
+    assert (found.spots[lost] == 0).all()
+    assert (found.phases.labels[lost] == 0).all()
+    assert sorted(r.phase for r in found.phases.regions) == ["Li2CO3", "Li2O"]
+    same = found.phases.labels[2:] > 0
+    assert (same == (mapped.phases.labels[2:] > 0)).mean() > 0.97
+
+
+def test_candidates_may_be_given_once_only_as_a_generator(two_crystals, mapped):
+    found = identify_scan(
+        two_crystals[0][2:5, 2:5], **{**SETTINGS, "candidates": (c for c in CANDIDATES)}
+    )
+    assert found.phases.candidates == mapped.phases.candidates
+    assert [region.phase for region in found.phases.regions] == ["Li2O"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"data": np.ones((4, 64, 64))}, "3 axes"),
         ({"data": np.ones((2, 2, 64, 64), dtype=complex)}, "real numbers"),
+        ({"data": [[1, 2], [3, 4]]}, "of type list"),
         ({"candidates": ()}, "no candidate"),
+        ({"candidates": candidates("LiF") * 2}, "LiF is among the candidates more than once"),
+        ({"candidates": "LiF"}, "candidates are 'LiF'"),
+        ({"options": {"d_min_a": 1.0}}, "options is"),
+        ({"beam_energy_kev": -300.0}, "beam_energy_kev is -300.0"),
+        ({"reciprocal_pixel_size_per_a": np.nan}, "reciprocal_pixel_size_per_a is nan"),
+        ({"reciprocal_pixel_size_per_a": 1e12}, "reciprocal_pixel_size_per_a is 1000000000000"),
+        ({"reciprocal_pixel_size_per_a": None}, "reciprocal_pixel_size_per_a is missing"),
         ({"reciprocal_pixel_size_per_a": -1.0}, "reciprocal_pixel_size_per_a is -1.0"),
         ({"scan_step_a": 0.0}, "scan_step_a is 0.0"),
     ],

@@ -15,6 +15,7 @@ from interphase.diffraction.spectra import (
     power_rows,
     window_grid,
 )
+from interphase.noise import hann_window
 
 PIXEL = 0.5
 SIZE = 100
@@ -67,6 +68,25 @@ def test_the_hann_window_leaves_the_noise_at_its_variance(rng):
     power = np.concatenate(list(power_rows(image, grid)))[:, 5:-5, 5:-5]
     # White noise of variance 1 has power N² at every frequency.
     assert power.mean() / SIZE**2 == pytest.approx(1, abs=5 / np.sqrt(power.size / 4))
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(40, 4), (41, 3), (40, 1), (64, 16)])
+def test_spectra_that_share_transforms_are_those_of_each_window(rng, size, overlap):
+    gradient = np.linspace(0, 3, 200)
+    image = (1e3 + rng.poisson(4.0, (230, 200)) + gradient).astype(np.float32)
+    grid = window_grid(image.shape, size=size, overlap=overlap)
+    rows = list(power_rows(image, grid))
+    assert len(rows) == grid.rows
+    window = np.outer(*[hann_window(size)] * 2) * 8 / 3
+    for row in (0, grid.rows // 2, grid.rows - 1):
+        for column in (0, grid.columns - 1):
+            top, left = row * grid.step, column * grid.step
+            part = image[top : top + size, left : left + size].astype(float)
+            expected = np.abs(np.fft.rfft2((part - part.mean()) * window)) ** 2
+            assert rows[row][column] == pytest.approx(expected, rel=1e-2, abs=1e-3 * size**2)
+    block = grid.blocks[-1]
+    for power, expected in zip(power_rows(image, grid, block), rows[block.start :], strict=True):
+        assert power == pytest.approx(expected, rel=1e-3, abs=1e-3 * size**2)
 
 
 def test_a_sinusoid_has_the_power_of_its_amplitude_and_the_window():

@@ -14,6 +14,7 @@ from interphase.diffraction.transfer import (
     measure_transfer,
 )
 from interphase.electron import contrast_transfer, wavelength_from_energy
+from interphase.errors import ParameterError
 
 PIXEL_A = 0.4
 K = np.arange(0.25, 0.6, 0.01)
@@ -201,3 +202,46 @@ def test_any_image_has_a_transfer(rows, columns, pixel_size_a, level):
     assert np.isfinite(found.shift(K)).all()
     assert np.all((found.film_share >= LEAST_SHARE) & (found.film_share <= 1))
     assert np.isfinite(found.visibility(K)).all()
+
+
+NOISE = np.random.default_rng(0).poisson(9.0, (64, 64)).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image": None}, r"the array has 0 axes .* expected \(row, column\)"),
+        ({"image": NOISE * 1j}, "the array is of type complex128: expected real numbers"),
+        *(
+            ({"image": np.where(NOISE > 12, value, NOISE)}, "the image holds values .* finite")
+            for value in (np.nan, np.inf, 1e300)
+        ),
+        ({"pixel_size_a": None}, "pixel_size_a is missing: give the sampling in Å"),
+        *(
+            ({"pixel_size_a": value}, "pixel_size_a is .* expected a number")
+            for value in (0, -1, np.nan, np.inf, 1e300, "x", True)
+        ),
+        *(
+            ({"k_max": value}, "k_max is .* 1/Å: expected a number")
+            for value in (None, 0, -1, np.nan, np.inf, "x", [0.5])
+        ),
+    ],
+)
+def test_misuse_is_named(change, words):
+    with pytest.raises(ParameterError, match=words):
+        measure_transfer(**{"image": NOISE, "pixel_size_a": 0.5, "k_max": 0.8, **change})
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 64), (7, 7)])
+def test_an_image_too_small_for_a_spectrum_tells_nothing(shape):
+    found = measure_transfer(np.ones(shape), pixel_size_a=0.5, k_max=0.8)
+    assert not found.fitted
+    assert found.shift(0.5) == pytest.approx(TYPICAL_SHIFT * 0.5)
+    assert found.visibility(K) == pytest.approx(LEAST_SHARE**0.7)
+
+
+@pytest.mark.parametrize(("pixel_size_a", "k_max"), [(0.5, 5.0), (1e8, 0.8), (1e-6, 0.8)])
+def test_the_answer_ends_where_pixels_do(pixel_size_a, k_max):
+    found = measure_transfer(NOISE, pixel_size_a=pixel_size_a, k_max=k_max)
+    assert found.k_per_a.max() < 1 / (2 * pixel_size_a)
+    assert np.isfinite(found.film_share).all()

@@ -1,13 +1,25 @@
 """Verdicts about places: what a prior changes, and what a known scale separates."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from interphase.assessment import Assessment
-from interphase.diffraction import Options, PhaseMap, ScalePrior, identify_image, region_table
-from interphase.diffraction.verdicts import INSEPARABLE, separable_from
+from interphase.diffraction import (
+    Options,
+    PhaseMap,
+    ScalePrior,
+    identify_image,
+    identify_pattern,
+    identify_scan,
+    region_table,
+)
+from interphase.diffraction.image import owners
+from interphase.diffraction.verdicts import INSEPARABLE, separable_from, summary
 from interphase.errors import ParameterError
 from interphase.phases import ambiguous_pairs, candidates, load_phase
 
@@ -102,3 +114,86 @@ def test_equal_weights_are_no_prior(rock_salt):
 def test_a_weight_that_excludes_a_phase_is_refused(weight):
     with pytest.raises(ParameterError, match=r"prior weight of LiF is .* take it from the cand"):
         Options(prior={"LiF": weight})
+
+
+@pytest.mark.parametrize(
+    ("of_image", "answers", "said"),
+    [
+        (
+            True,
+            [("LiF", "ok"), ("Li", "ok"), ("LiF", "ok")],
+            "3 crystalline places: LiF in 2, Li in 1.",
+        ),
+        (
+            True,
+            [("none", "no_periodicity")],
+            "1 faint place is more likely noise than any crystal.",
+        ),
+        (
+            True,
+            [("none", "no_periodicity"), ("Li", "ambiguous"), ("none", "no_periodicity")],
+            "1 crystalline place: ambiguous in 1. "
+            "2 faint places are more likely noise than any crystal.",
+        ),
+        (False, [("unknown", "unknown_phase")], "1 crystal: none of the candidates in 1."),
+        (
+            False,
+            [("none", "no_periodicity")],
+            "1 faint lattice is more likely noise than any crystal.",
+        ),
+    ],
+)
+def test_places_that_are_rather_noise_are_counted_apart(rock_salt, of_image, answers, said):
+    region = rock_salt("LiF").regions[0]
+    centre = region.centre_a if of_image else None
+    regions = [
+        replace(region, phase=phase, assessment=Assessment(assessment), centre_a=centre)
+        for phase, assessment in answers
+    ]
+    assert summary(regions) == said
+
+
+@settings(max_examples=100, deadline=None)
+@given(shown=st.lists(st.sets(st.integers(0, 15), min_size=1), min_size=1, max_size=6))
+def test_no_region_is_missing_from_the_map_while_another_can_spare_a_window(shown):
+    windows = [np.array(sorted(inside)) for inside in shown]
+    labels = owners(windows, 16)
+    owned = np.bincount(labels, minlength=len(shown) + 1)
+    assert set(np.flatnonzero(labels)) == set().union(*shown)
+    for region, inside in enumerate(windows, start=1):
+        assert set(np.flatnonzero(labels == region)) <= shown[region - 1]
+        if not owned[region]:
+            assert np.all(owned[labels[inside]] == 1)
+    # Who is not covered keeps what nobody before him shows in.
+    assert owned[1] >= 1
+
+
+@pytest.mark.parametrize("what", ["image", "pattern", "scan"])
+def test_a_prior_of_what_is_no_candidate_is_doubted(what):
+    rng = np.random.default_rng(0)
+    y, x = np.indices((64, 64)) - 32
+    pattern = rng.poisson(2000 * np.exp(-(y**2 + x**2) / 8) + 5)
+    data, identify, sampling = {
+        "image": (rng.poisson(20, (128, 128)), identify_image, {"pixel_size_a": 0.5}),
+        "pattern": (pattern, identify_pattern, {"reciprocal_pixel_size_per_a": 0.02}),
+        "scan": (
+            np.broadcast_to(pattern, (2, 2, 64, 64)),
+            identify_scan,
+            {"reciprocal_pixel_size_per_a": 0.02},
+        ),
+    }[what]
+
+    def warnings(prior):
+        options = Options(prior=prior)
+        found = identify(data, **sampling, candidates=candidates("Li2CO3,LiF"), options=options)
+        return (found.phases if what == "scan" else found).warnings
+
+    (doubt,) = warnings({"Li2C03": 2.0, "LiF": 2.0})
+    assert doubt == (
+        "The prior names Li2C03, which is no candidate: it changes nothing; the closest are Li2CO3."
+    )
+    assert warnings({"LiF": 2.0}) == ()
+
+
+def test_a_prior_of_no_candidate_at_all_gives_no_second_answer(rock_salt):
+    assert rock_salt("LiF", prior={"L1F": 2.0}).regions[0].informed == {}

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from interphase.assessment import Assessment
-from interphase.diffraction import identify_image
+from interphase.diffraction import checks, identify_image
 from interphase.diffraction.checks import check_sampling, drawn_pixels, locked_pattern, repaired
 from interphase.errors import ParameterError
 from interphase.phases import candidates, load_phase, phase_from_cif, reflections
@@ -283,6 +283,54 @@ def test_a_lattice_is_found_under_what_is_taken_out_and_that_is_said(change, dou
     found = identify_image(image, pixel_size_a=PIXEL_A, candidates=candidates("LiF,Li2O,Li2CO3"))
     assert found.regions[0].phase == "LiF"
     assert any(doubt in warning for warning in found.warnings)
+
+
+def with_hot_pixels(rng, image, share):
+    """Return an image in which some pixels hold one value, others any, whatever falls upon them."""
+    hot = rng.random(image.shape) < share
+    stuck = rng.choice([600.0, 1e4])
+    return np.where(
+        hot, np.where(X < SIZE / 2, stuck, 100 + rng.exponential(3000, hot.shape)), image
+    )
+
+
+@pytest.mark.parametrize("share", [0.002, 0.005, 0.01, 0.02, 0.05])
+def test_hot_pixels_make_no_phase_and_hide_none(share):
+    rng = np.random.default_rng(1)
+    empty, crystal = (
+        identify_image(
+            with_hot_pixels(rng, shot(rng, expected), share),
+            pixel_size_a=PIXEL_A,
+            candidates=candidates("LiF,Li2O,Li2CO3"),
+        )
+        for expected in (film(rng), lattice(rng))
+    )
+    assert empty.assessment is Assessment.NO_PERIODICITY
+    assert crystal.regions[0].phase == "LiF"
+    for found in (empty, crystal):
+        (doubt,) = found.warnings
+        assert float(doubt.split(" % of the pixels are hot")[0]) == pytest.approx(
+            100 * share, rel=0.2
+        )
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_an_image_of_too_many_hot_pixels_is_unusable(share):
+    rng = np.random.default_rng(1)
+    image = with_hot_pixels(rng, shot(rng, lattice(rng)), share)
+    found = identify_image(image, pixel_size_a=PIXEL_A, candidates=CANDIDATES)
+    assert found.assessment is Assessment.UNUSABLE
+    assert "of the pixels are hot" in found.sentence
+
+
+def test_bright_areas_and_columns_of_atoms_in_a_vacuum_are_not_hot(rng):
+    y, x = (Y + 2.4) % 5 - 2.5, (X + 2.7) % 5 - 2.5
+    inside = np.hypot(Y - y - CENTRE, X - x - CENTRE) < SIZE / 5  # no column is cut
+    for bright in (100 * np.exp(-(y**2 + x**2) / 2.1), 100.0):
+        image = (inside * bright + rng.normal(0, 1, (SIZE, SIZE))).astype(np.float32)
+        assert not checks.hot_pixels(image).any()
+        image[3, 5] = image[200, 40] = 900
+        assert np.argwhere(checks.hot_pixels(image)).tolist() == [[3, 5], [200, 40]]
 
 
 def test_doubts_are_told_where_nothing_is_found_too():
