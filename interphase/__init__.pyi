@@ -1,5 +1,6 @@
 from . import diffraction as diffraction
 from . import dose as dose
+from . import eels as eels
 from . import io as io
 from . import phases as phases
 from . import plotting as plotting
