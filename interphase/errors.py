@@ -29,5 +29,9 @@ class PhaseError(InterphaseError):
     """A candidate phase is unknown, or its structure cannot be used."""
 
 
+class LedgerError(InterphaseError):
+    """A dose ledger cannot be opened, or nothing can be written to it."""
+
+
 class ConfigurationError(InterphaseError):
     """A session.toml or study.toml says something that cannot be understood."""

@@ -15,6 +15,8 @@ import pytest
 os.environ["PYTHONSAFEPATH"] = "1"
 # Tests leave nothing in the user's cache folder and take nothing from it.
 os.environ["INTERPHASE_CACHE"] = ""
+# Nor do they know of the user's own measurements.
+os.environ["INTERPHASE_DAMAGE"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,41 @@ def test_knock_on_threshold_inverts_the_transferred_energy(energy, mass):
 
 
 @settings(deadline=None)
+@given(st.floats(2.0, 60.0), st.integers(1, 30))
+def test_knock_on_begins_at_its_threshold(displacement, number):
+    mass = 2.1 * number
+    atom = {"displacement_energy_ev": displacement, "atomic_number": number, "mass_u": mass}
+    threshold = electron.knock_on_threshold(displacement, mass)
+    around = np.clip(threshold * np.array([0.99, 1.0, 1.01]), 1.0, 3000.0)
+    below, at, above = electron.knock_on_cross_section(around, **atom)
+    assert below == 0
+    assert 0 <= at <= above
+
+
+def test_knock_on_by_integration_of_its_differential_cross_section():
+    from scipy.integrate import quad
+
+    energy, z, mass, displacement = 300.0, 8, 15.999, 20.0
+    beta = electron.velocity_ratio(energy)
+    most = electron.max_transferred_energy(energy, mass)
+
+    def differential(transferred):
+        share = transferred / most
+        mott = (
+            1
+            - beta**2 * share
+            + np.pi * z * electron.FINE_STRUCTURE * beta * np.sqrt(share) * (1 - np.sqrt(share))
+        )
+        return most / transferred**2 * mott
+
+    rutherford = np.pi * (z * electron.CLASSICAL_RADIUS_A) ** 2 * (1 - beta**2) / beta**4
+    expected = rutherford * quad(differential, displacement, most)[0] / electron.BARN_A2
+    assert electron.knock_on_cross_section(
+        energy, displacement_energy_ev=displacement, atomic_number=z, mass_u=mass
+    ) == pytest.approx(expected, rel=1e-9)
+
+
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e6))
 def test_dose_units_round_trip(dose):
     charge = electron.coulomb_per_cm2_from_dose(dose)
@@ -126,6 +161,16 @@ def test_arrays_keep_their_shape():
         (lambda: electron.lorentz_factor("300"), "beam_energy_kev is '300': expected keV"),
         (lambda: electron.max_transferred_energy(300.0, -1.0), r"mass_u is -1\.0"),
         (lambda: electron.knock_on_threshold(0.0, 7.0), r"displacement_energy_ev is 0\.0"),
+        (
+            lambda: electron.knock_on_cross_section(
+                300.0, displacement_energy_ev=-1.0, atomic_number=3, mass_u=7.0
+            ),
+            r"displacement_energy_ev is -1\.0",
+        ),
+        (
+            lambda: electron.displacement_dose(0.01, cross_section_barn=0.0),
+            r"cross_section_barn is 0\.0",
+        ),
         (
             lambda: electron.dose_from_current(
                 current_pa=-1.0, dwell_time_s=1.0, pixel_area_a2=1.0

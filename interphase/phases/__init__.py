@@ -17,15 +17,17 @@ from interphase.phases.ambiguity import (
 )
 from interphase.phases.cif import phase_from_cif
 from interphase.phases.damage import (
-    DamageFact,
     DoseLevel,
     DoseVerdict,
+    EnergyScaling,
     beam_origins,
     damage_facts,
     dose_at_energy,
+    dose_level,
     dose_range,
     dose_verdict,
 )
+from interphase.phases.damage_table import DamageFact, damage_file, own_facts, record_damage
 from interphase.phases.electrolytes import ElectrolytePrior, electrolyte_prior
 from interphase.phases.kinematics import (
     Contrast,
@@ -49,6 +51,7 @@ __all__ = [
     "DoseLevel",
     "DoseVerdict",
     "ElectrolytePrior",
+    "EnergyScaling",
     "Families",
     "Phase",
     "Reflections",
@@ -58,17 +61,21 @@ __all__ = [
     "candidates",
     "coincident_spacings",
     "damage_facts",
+    "damage_file",
     "dose_at_energy",
+    "dose_level",
     "dose_range",
     "dose_verdict",
     "electrolyte_prior",
     "families",
     "known_phases",
     "load_phase",
+    "own_facts",
     "phase_from_cif",
     "phase_rows",
     "phase_sets",
     "point_group_rotations",
+    "record_damage",
     "reflections",
     "structure_factors",
     "zone_axes",

@@ -9,7 +9,7 @@ import numpy as np
 
 from interphase.errors import ParameterError
 from interphase.phases.kinematics import families, reflections
-from interphase.phases.table import Phase
+from interphase.phases.table import Phase, check_phase
 
 _STRONG = 0.3
 _WEAK = 0.05
@@ -93,6 +93,8 @@ def ambiguous_pairs(
     >>> pair.first, pair.second, round(pair.scale_difference, 4), pair.intensities_agree
     ('LiF', 'LiH', 0.0142, True)
     """
+    for phase in phases:
+        check_phase(phase)
     if not 0 <= tolerance < 1:
         raise ParameterError(f"tolerance is {tolerance!r}: expected a fraction from 0 to below 1")
     pairs = []

@@ -1,85 +1,44 @@
 """What the beam does to a phase, and whether a place had received the dose for it.
 
-`damage_facts` and `beam_origins` read the table ``data/damage.toml``; `dose_verdict` holds a
-phase against what an `Acquisition` knows of its place.
+`damage_facts` and `beam_origins` look into the table of the package and the user's own;
+`dose_verdict` holds a phase against what an `Acquisition` knows of its place.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from importlib.resources import files
+from math import log
+from numbers import Real
 
-from interphase.acquisition import Acquisition
-from interphase.electron import collision_stopping_power
+from interphase.acquisition import Acquisition, Origin
+from interphase.electron import collision_stopping_power, velocity_ratio
 from interphase.errors import ParameterError
+from interphase.phases.damage_table import DamageFact, own_facts, table_facts
+from interphase.phases.table import Phase, closest, known_phases
 
+# Stands in the table for an interphase whose phase was not named.
+_INTERPHASE = "SEI"
 # The ratio of stopping powers at two energies hardly knows the material: water stands for all.
 _WATER = {"charge_per_mass_mol_g": 0.5551, "mean_excitation_ev": 75.0}
 # Beam energies closer than this are the same (fraction).
 _SAME_ENERGY = 0.02
+# Temperatures closer than this are the same [K].
+_SAME_TEMPERATURE_K = 30.0
+# Damage per electron at 100 keV over that at 300 keV, and these energies [keV].
+_MEASURED_RATIO, _MEASURED_KEV = 1.57, (100.0, 300.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DamageFact:
-    """One thing the beam does to one phase, as one source gives it."""
+class EnergyScaling(StrEnum):
+    """How the damage per electron depends on the beam energy."""
 
-    phase: str
-    """Identifier of the phase, or ``SEI`` for an interphase whose phase was not named."""
-    process: str
-    """What happens."""
-    criterion: str
-    """How the change was seen; another criterion gives another dose."""
-    grade: str
-    """Trust in the number: A read in a source, B at second hand, recomputed or carried over from a
-    like material, C remembered."""
-    source: str
-    """Who says so."""
-    product: str | None = None
-    """Identifier of the phase that the beam makes."""
-    value_e_per_a2: float | None = None
-    """Critical dose [e/Å²]; ``None`` where the source gives a bracket only, or nothing."""
-    low_e_per_a2: float | None = None
-    """Lower end of the bracket [e/Å²]: no change is known below."""
-    high_e_per_a2: float | None = None
-    """Upper end of the bracket [e/Å²]: from here on the change is reported."""
-    beam_energy_kev: float | None = None
-    """Beam energy of the measurement [keV]; ``None`` where the source does not state it."""
-    temperature_k: float | None = None
-    """Temperature of the measurement [K]; ``None`` where the source does not state it."""
-    dose_rate_e_per_a2_s: float | None = None
-    """Dose rate of the measurement [e/Å²/s]; ``None`` where the source does not state it."""
-    conditions: str = ""
-    """What else of the conditions matters."""
-    missing: str = ""
-    """Where there is no number, the word for that."""
-    doi: str | None = None
-    """Digital object identifier of the source."""
-    note: str = ""
-    """What a reader should know besides."""
-
-    def __post_init__(self) -> None:
-        numbers = [
-            dose
-            for dose in (self.low_e_per_a2, self.value_e_per_a2, self.high_e_per_a2)
-            if dose is not None
-        ]
-        if numbers != sorted(numbers) or any(not 0 < dose < float("inf") for dose in numbers):
-            raise ParameterError(
-                f"doses of {self.phase} are {numbers!r} e/Å²: expected 0 < low <= value <= high"
-            )
-        if bool(numbers) == bool(self.missing):
-            raise ParameterError(
-                f"{self.phase} ({self.process}) needs either a dose or the word why there is none"
-            )
-
-    @property
-    def bracket_e_per_a2(self) -> tuple[float | None, float | None]:
-        """Dose below which no change is known and dose from which on it is reported [e/Å²]."""
-        low = self.low_e_per_a2 if self.low_e_per_a2 is not None else self.value_e_per_a2
-        high = self.high_e_per_a2 if self.high_e_per_a2 is not None else self.value_e_per_a2
-        return low, high
+    BETHE = "bethe"
+    """As the energy deposited, Bethe's stopping power."""
+    BETA_SQUARED = "beta_squared"
+    """As 1/v², what stopping power comes to if its logarithm were constant: 2.01 between 100 and
+    300 keV. The factor 0.8 for 200 keV of dose weighting is this."""
+    MEASURED = "measured"
+    """As it was measured on paraffin and bacteriorhodopsin, 1.57 between 100 and 300 keV; in
+    between a power of the stopping power, and beyond not known."""
 
 
 class DoseLevel(StrEnum):
@@ -130,48 +89,87 @@ class DoseVerdict:
         return _joined(self.made_from)
 
 
-@cache
-def _facts() -> tuple[DamageFact, ...]:
-    text = files("interphase.phases").joinpath("data/damage.toml").read_text(encoding="utf-8")
-    return tuple(DamageFact(**row) for row in tomllib.loads(text)["fact"])
+def _identifier(phase: str | Phase, own: Sequence[DamageFact]) -> str:
+    """Return what the tables call a phase; a name that is nowhere is a slip of the pen."""
+    if isinstance(phase, Phase):
+        return phase.identifier
+    known = dict.fromkeys((*known_phases(), _INTERPHASE, *(fact.phase for fact in own)))
+    if phase not in known:
+        raise ParameterError(
+            f"phase is {phase!r}, which is no phase of the table: {closest(str(phase), known)}; "
+            "for one from a CIF give the Phase itself"
+        )
+    return phase
 
 
-def damage_facts(phase: str) -> tuple[DamageFact, ...]:
+def damage_facts(
+    phase: str | Phase, *, own: Sequence[DamageFact] | None = None
+) -> tuple[DamageFact, ...]:
     """Return what is known of the damage of a phase; empty where nothing could be sourced.
 
     Parameters
     ----------
     phase
-        Identifier of the phase, or ``SEI``.
+        Identifier of a phase of the table, ``SEI``, or a `Phase`.
+    own
+        The user's own measurements, as `own_facts` gives them; if left out, those of the user's
+        table. ``()``: the table of the package alone.
 
     Returns
     -------
     tuple of DamageFact
-        Facts with a dose first, the lowest dose first.
+        Facts with a dose first: the user's own, those with a dose that does damage, and lower
+        bounds; of each the lowest first. A lower bound of the user's outranks nothing.
+
+    Raises
+    ------
+    ParameterError
+        The tables know no such phase; the message names the closest.
+    ConfigurationError
+        The user's table cannot be understood.
 
     Examples
     --------
-    >>> fact = damage_facts("Li2CO3")[0]
+    >>> fact = damage_facts("Li2CO3", own=())[0]
     >>> fact.bracket_e_per_a2, fact.beam_energy_kev, fact.product, fact.grade
     ((500, 750), 200, 'Li2O', 'A')
-    >>> damage_facts("LiOH")
+    >>> damage_facts("LiOH", own=())
     ()
     """
+    own = own_facts() if own is None else own
+    name = _identifier(phase, own)
     return tuple(
         sorted(
-            (fact for fact in _facts() if fact.phase == phase),
-            key=lambda fact: (bool(fact.missing), fact.bracket_e_per_a2[0] or 0.0),
+            (fact for fact in (*own, *table_facts()) if fact.phase == name),
+            key=lambda fact: (
+                bool(fact.missing),
+                not _outranks(fact),
+                fact.bracket_e_per_a2[1] is None,
+                fact.bracket_e_per_a2[0] or 0.0,
+            ),
         )
     )
 
 
-def beam_origins(phase: str) -> tuple[DamageFact, ...]:
+def beam_origins(
+    phase: str | Phase, *, own: Sequence[DamageFact] | None = None
+) -> tuple[DamageFact, ...]:
     """Return the facts by which the beam makes a phase out of others.
 
-    >>> [fact.phase for fact in beam_origins("Li2O")]
+    Takes and raises what `damage_facts` does. Where the user measured how it is made of a phase,
+    what the table says of that phase is set aside.
+
+    >>> [fact.phase for fact in beam_origins("Li2O", own=())]
     ['Li2CO3', 'SEI', 'Li2O2']
     """
-    return tuple(fact for fact in _facts() if fact.product == phase)
+    own = own_facts() if own is None else own
+    name = _identifier(phase, own)
+    measured = [fact for fact in own if fact.product == name]
+    settled = {fact.phase for fact in measured if _outranks(fact)}
+    return (
+        *measured,
+        *(fact for fact in table_facts() if fact.product == name and fact.phase not in settled),
+    )
 
 
 def _joined(facts: Sequence[DamageFact]) -> tuple[float | None, float | None]:
@@ -219,8 +217,14 @@ def dose_level(
     return DoseLevel.NO_KNOWN_LIMIT if high is None else DoseLevel.WITHIN
 
 
-def dose_at_energy(dose_e_per_a2: float, *, from_kev: float, to_kev: float) -> float:
-    r"""Return the dose that deposits as much energy at another beam energy.
+def dose_at_energy(
+    dose_e_per_a2: float,
+    *,
+    from_kev: float,
+    to_kev: float,
+    scaling: EnergyScaling = EnergyScaling.BETHE,
+) -> float:
+    r"""Return the dose that does as much damage at another beam energy.
 
     Right where radiolysis follows the energy deposited; it knows nothing of dose rate,
     temperature or knock-on.
@@ -233,47 +237,105 @@ def dose_at_energy(dose_e_per_a2: float, *, from_kev: float, to_kev: float) -> f
         The first beam energy [keV].
     to_kev
         The other [keV].
+    scaling
+        How the damage per electron depends on the beam energy.
 
     Returns
     -------
     float
         Dose at the other beam energy [e/Å²].
 
+    Raises
+    ------
+    ParameterError
+        The dose is no finite number of at least 0, or an energy is not within 1 to 3000 keV, or,
+        for ``measured``, not within the 100 to 300 keV of the measurement.
+
     Notes
     -----
     :math:`D_2 = D_1 S(E_1) / S(E_2)` with Bethe's stopping power of water; another mean
     excitation energy changes the ratio of 100 and 300 keV by some tenths of a per cent.
+    ``measured`` is :math:`D_2 = D_1 [S(E_1) / S(E_2)]^p` with
+    :math:`p = \ln 1.57 / \ln[S(100) / S(300)] = 0.81`, so that the two ends are what Peet et
+    al. [1]_ measured; a power of β² through them differs by 0.5 % at 200 keV.
+
+    References
+    ----------
+    .. [1] M. J. Peet, R. Henderson and C. J. Russo, Ultramicroscopy 203, 125 (2019),
+           doi:10.1016/j.ultramic.2019.02.007
 
     Examples
     --------
     >>> round(dose_at_energy(1.0, from_kev=200, to_kev=300), 3)
     1.186
+    >>> round(dose_at_energy(1.0, from_kev=100, to_kev=300, scaling=EnergyScaling.MEASURED), 3)
+    1.57
     """
-    deposited, deposits = (
-        float(collision_stopping_power(energy, **_WATER)) for energy in (from_kev, to_kev)
-    )
-    return dose_e_per_a2 * deposited / deposits
+    if not (isinstance(dose_e_per_a2, Real) and 0 <= dose_e_per_a2 < float("inf")):
+        raise ParameterError(
+            f"dose_e_per_a2 is {dose_e_per_a2!r}: expected a finite number of e/Å², at least 0"
+        )
+    if scaling is EnergyScaling.BETA_SQUARED:
+        return dose_e_per_a2 * float(velocity_ratio(to_kev) / velocity_ratio(from_kev)) ** 2
+    ratio = _deposited(from_kev) / _deposited(to_kev)
+    if scaling is EnergyScaling.BETHE:
+        return dose_e_per_a2 * ratio
+    low, high = _MEASURED_KEV
+    if scaling is not EnergyScaling.MEASURED:
+        raise ParameterError(
+            f"scaling is {scaling!r}: expected one of {', '.join(map(repr, EnergyScaling))}"
+        )
+    if not (low <= from_kev <= high and low <= to_kev <= high):
+        raise ParameterError(
+            f"from_kev is {from_kev!r} and to_kev is {to_kev!r}: the scaling was measured between "
+            f"{low:g} and {high:g} keV only; use EnergyScaling.BETHE beyond"
+        )
+    power = log(_MEASURED_RATIO) / log(_deposited(low) / _deposited(high))
+    return dose_e_per_a2 * ratio**power
 
 
-def dose_verdict(phase: str | None, acquisition: Acquisition) -> DoseVerdict:
+def _deposited(energy_kev: float) -> float:
+    return float(collision_stopping_power(energy_kev, **_WATER))
+
+
+def dose_verdict(
+    phase: str | Phase | None,
+    acquisition: Acquisition,
+    *,
+    own: Sequence[DamageFact] | None = None,
+) -> DoseVerdict:
     """Return what the beam may have done to a phase at the place that was exposed.
 
     Parameters
     ----------
     phase
-        Identifier of the phase that was found; ``None`` for a crystal that was not named.
+        The phase that was found, as `damage_facts` takes it; ``None`` for a crystal that was not
+        named.
     acquisition
-        What is known of the exposure: its dose, the dose before it, its beam energy.
+        What is known of the exposure: its dose, the dose before it, its beam energy and the
+        temperature.
+    own
+        The user's own measurements, as `own_facts` gives them; if left out, those of the user's
+        table. They outrank the table of the package; of several, one at the temperature of the
+        exposure comes first.
 
     Returns
     -------
     DoseVerdict
-        Levels by the doses of the table as they are; a value scaled to the beam energy of the
+        Levels by the doses of the tables as they are; a value scaled to the beam energy of the
         exposure stands in the sentence beside it.
+
+    Raises
+    ------
+    ParameterError
+        The tables know no such phase, or what is given is no `Acquisition`.
+    ConfigurationError
+        The user's table cannot be understood.
 
     Notes
     -----
-    What no source states of the dose makes the total a lower bound. A lower bound can say that a
+    What no source states of the dose makes the total a lower bound, and so does a dose before that
+    the ledger summed up, unless all exposures are known to be in it. A lower bound can say that a
     limit was passed, and never that it was not.
 
     Examples
@@ -286,26 +348,36 @@ def dose_verdict(phase: str | None, acquisition: Acquisition) -> DoseVerdict:
     >>> verdict.level.value, verdict.made_level.value, verdict.made_bracket_e_per_a2
     ('no_known_limit', 'above', (178, 450))
     """
+    if not isinstance(acquisition, Acquisition):
+        raise ParameterError(
+            f"acquisition is {acquisition!r}: expected an Acquisition, such as "
+            "interphase.read_acquisition(path)"
+        )
     before, dose = acquisition.prior_dose_e_per_a2, acquisition.dose_e_per_a2
-    after = None if before is None or dose is None else before + dose
     known = [part for part in (before, dose) if part is not None]
     at_least = sum(known) if known else None
-    facts = damage_facts(phase) if phase else ()
-    limit = facts[0] if facts else None
-    origins = beam_origins(phase) if phase else ()
+    most = _most_before(acquisition)
+    at_most = None if most is None or dose is None else most + dose
+    exact = most == before
+    own = own_facts() if own is None else own
+    facts = () if phase is None else damage_facts(phase, own=own)
+    limit = _limit(facts, acquisition.temperature_k)
+    origins = () if phase is None else beam_origins(phase, own=own)
+    name = None if phase is None else _identifier(phase, own)
     level, made_level = (
-        dose_level(bracket, received_e_per_a2=after, at_least_e_per_a2=at_least)
+        dose_level(bracket, received_e_per_a2=at_most, at_least_e_per_a2=at_least)
         for bracket in (limit.bracket_e_per_a2 if limit else (None, None), _joined(origins))
     )
     parts = [
-        _received_words(before, dose),
-        _limit_words(phase, limit, level, acquisition.beam_energy_kev),
-        _origin_words(phase, origins, made_level),
+        _received_words(before, dose) if exact else _bracket_words(acquisition, most),
+        _limit_words(name, limit, level, acquisition.beam_energy_kev),
+        _own_words(limit, facts, acquisition.temperature_k),
+        _origin_words(name, origins, made_level),
     ]
     return DoseVerdict(
-        phase=phase,
-        received_before_e_per_a2=before,
-        received_after_e_per_a2=after,
+        phase=name,
+        received_before_e_per_a2=before if exact else None,
+        received_after_e_per_a2=at_most if exact else None,
         at_least_e_per_a2=at_least,
         level=level,
         limit=limit,
@@ -313,6 +385,47 @@ def dose_verdict(phase: str | None, acquisition: Acquisition) -> DoseVerdict:
         made_from=origins,
         sentence=" ".join(part for part in parts if part),
     )
+
+
+def _limit(facts: Sequence[DamageFact], temperature_k: float | None) -> DamageFact | None:
+    """Return the fact to hold a dose against: an own one of that temperature, or the first."""
+    here = (
+        fact
+        for fact in facts
+        if _outranks(fact) and _same_temperature(fact.temperature_k, temperature_k)
+    )
+    return next(here, facts[0] if facts else None)
+
+
+def _outranks(fact: DamageFact) -> bool:
+    return fact.own and fact.bracket_e_per_a2[1] is not None
+
+
+def _same_temperature(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= _SAME_TEMPERATURE_K
+
+
+def _most_before(acquisition: Acquisition) -> float | None:
+    """Return what a place had received before at the most; what a ledger sums up may not be all."""
+    source = acquisition.sources.get("prior_dose_e_per_a2")
+    if source is not None and source.origin is Origin.LEDGER:
+        return acquisition.prior_dose_at_most_e_per_a2
+    return acquisition.prior_dose_e_per_a2
+
+
+def _bracket_words(acquisition: Acquisition, most: float | None) -> str:
+    """Say what a place received where the ledger knows it within bounds."""
+    before, dose = acquisition.prior_dose_e_per_a2 or 0.0, acquisition.dose_e_per_a2
+
+    def bounds(less: float, more: float | None) -> str:
+        return f"at least {less:.4g} e/Å²" if more is None else f"{less:.4g} to {more:.4g} e/Å²"
+
+    words = f"Received {bounds(before, most)} before (ledger: "
+    words += acquisition.sources["prior_dose_e_per_a2"].detail.rstrip(".") + ")"
+    if dose is None:
+        return f"{words}; the dose of this exposure is unknown."
+    after = None if most is None else most + dose
+    return f"{words} and {bounds(before + dose, after)} by the end."
 
 
 def _received_words(before: float | None, dose: float | None) -> str:
@@ -375,7 +488,7 @@ def _limit_words(
         conditions.append(f"{limit.dose_rate_e_per_a2_s:g} e/Å²/s")
     if limit.conditions:
         conditions.append(limit.conditions)
-    conditions.append(f"grade {limit.grade}")
+    conditions.append("your own measurement" if limit.own else f"grade {limit.grade}")
     stated = f"({'; '.join(conditions)})"
     if high is None:
         seen = limit.process != "none seen"
@@ -406,6 +519,20 @@ def _limit_words(
     return words
 
 
+def _own_words(
+    limit: DamageFact | None, facts: Sequence[DamageFact], temperature_k: float | None
+) -> str:
+    """Say what an own measurement outranks, and where it may not hold."""
+    if limit is None or not _outranks(limit):
+        return ""
+    table = next((fact for fact in facts if not fact.own and not fact.missing), None)
+    words = f"It outranks the table's {dose_range(table.bracket_e_per_a2)}." if table else ""
+    measured = limit.temperature_k
+    if None not in (measured, temperature_k) and not _same_temperature(measured, temperature_k):
+        words += f" It was measured at {measured:g} K; at {temperature_k:g} K it may be another."
+    return words.strip()
+
+
 def _two_digits(dose: float, measured_kev: float, beam_energy_kev: float) -> float:
     return float(f"{dose_at_energy(dose, from_kev=measured_kev, to_kev=beam_energy_kev):.2g}")
 
@@ -415,7 +542,8 @@ def _origin_words(phase: str | None, origins: Sequence[DamageFact], level: DoseL
         return ""
     numbered = [fact for fact in origins if not fact.missing]
     *first, last = dict.fromkeys(
-        "the interphase" if fact.phase == "SEI" else fact.phase for fact in numbered or origins
+        "the interphase" if fact.phase == _INTERPHASE else fact.phase
+        for fact in numbered or origins
     )
     named = f"{', '.join(first)} and {last}" if first else last
     words = f"The beam makes {phase} from {named}"

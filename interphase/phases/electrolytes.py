@@ -8,6 +8,21 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from interphase.errors import ParameterError
+
+# A substance that is named because it is not there. Lists are read with "and", "or" and "/", and
+# a comma ends them: "no FEC or VC, 1 M LiPF6", "without added FEC", "0 % VC", "FEC- and VC-free".
+_ABSENT = re.compile(
+    r"""(?: \b(?: no | non | not | without | w/o | excluding | free\s+(?:of|from) )[\s-]+
+          | (?<![\d.,]) 0(?:[.,]0+)? \s* (?:wt|vol|mol)?[.\s-]* % \s* )
+        (?: (?: any | added | additional | addition | contain(?:s|ing)? | of
+              | \d[\d.,]*\s*(?:wt|vol|mol)?[.\s-]*% ) \s+ )*
+        \w+ (?: (?: \s*[/:+&]\s* | \s+(?:and|or|nor)\s+ ) \w+ )*
+      | (?: \w+ (?: / | -\s*(?:,|and\b|or\b)\s* ) )* \w+ [\s-]? free\b (?! \s+(?:of|from)\b )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectrolytePrior:
@@ -32,12 +47,18 @@ def electrolyte_prior(electrolyte: str) -> ElectrolytePrior:
     ----------
     electrolyte
         The electrolyte in words, such as ``1 M LiPF6 in EC:DEC``; whole words are looked for, in
-        upper or lower case.
+        upper or lower case. What is said to be absent, as in ``no FEC``, ``without VC`` or
+        ``FEC-free``, does not count.
 
     Returns
     -------
     ElectrolytePrior
         Without weights where the table knows none of the words.
+
+    Raises
+    ------
+    ParameterError
+        The electrolyte is no text.
 
     Examples
     --------
@@ -45,8 +66,14 @@ def electrolyte_prior(electrolyte: str) -> ElectrolytePrior:
     {'Li2CO3': 2, 'Li2O': 2, 'LiF': 2}
     >>> dict(electrolyte_prior("LiClO4 in DME").weights)
     {}
+    >>> dict(electrolyte_prior("LiClO4 in DME, FEC-free").weights)
+    {}
     """
-    said = {word.lower() for word in re.findall(r"\w+", electrolyte)}
+    if not isinstance(electrolyte, str):
+        raise ParameterError(
+            f"electrolyte is {electrolyte!r}: expected words, such as '1 M LiPF6 in EC:DEC'"
+        )
+    said = {word.lower() for word in re.findall(r"\w+", _ABSENT.sub(" ", electrolyte))}
     weights: dict[str, float] = {}
     sources = []
     for row in _rows().values():

@@ -39,6 +39,17 @@ _SYMBOLS = (
 ).split()
 
 
+def atomic_number(element: str) -> int:
+    """Return the number Z of an element.
+
+    >>> atomic_number("Li")
+    3
+    """
+    if element not in _SYMBOLS:
+        raise PhaseError(f"{element!r} is not an element: expected a symbol such as Li")
+    return _SYMBOLS.index(element) + 1
+
+
 def annular_dark_field_factor(element: str) -> float:
     """Return how strongly an element shines in an annular dark-field image, Z^1.64.
 
@@ -48,9 +59,7 @@ def annular_dark_field_factor(element: str) -> float:
     >>> round(annular_dark_field_factor("O") / annular_dark_field_factor("Li"), 2)
     5.0
     """
-    if element not in _SYMBOLS:
-        raise PhaseError(f"{element!r} is not an element: expected a symbol such as Li")
-    return float((_SYMBOLS.index(element) + 1) ** 1.64)
+    return float(atomic_number(element) ** 1.64)
 
 
 @cache

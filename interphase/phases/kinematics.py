@@ -7,7 +7,7 @@ import numpy as np
 
 from interphase.errors import ParameterError, PhaseError
 from interphase.phases.elements import annular_dark_field_factor, scattering_factor
-from interphase.phases.table import Phase
+from interphase.phases.table import Phase, check_phase
 
 _FORBIDDEN = 1e-9
 """|F|² below this share of all atoms scattering in step counts as extinct."""
@@ -89,6 +89,7 @@ def reflections(
     >>> [(tuple(map(int, hkl)), round(float(d), 3)) for hkl, d in zip(lif.hkl[::8], lif.d_a[::8])]
     [((-1, -1, -1), 2.325), ((-2, 0, 0), 2.013)]
     """
+    check_phase(phase)
     if not 0 < d_min_a < float("inf"):
         raise ParameterError(f"d_min_a is {d_min_a!r}: expected a spacing above 0 Å")
     if not 0 <= relative_min <= 1:

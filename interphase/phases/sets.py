@@ -1,10 +1,10 @@
 """Named sets of candidates, and how a caller's words become candidates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from interphase.errors import PhaseError
+from interphase.errors import ParameterError, PhaseError
 from interphase.phases.table import Phase, closest, known_phases, load_phase
 
 _NUISANCE = ("ice-Ih", "ice-Ic", "Cu", "Cu2O", "graphite")
@@ -151,6 +151,8 @@ def candidates(spec: "str | Path | Phase | Sequence[str | Path | Phase]") -> tup
     PhaseError
         A word is none of these, a CIF cannot be used, or two different structures share an
         identifier.
+    ParameterError
+        What is given is of another kind.
 
     Examples
     --------
@@ -162,6 +164,10 @@ def candidates(spec: "str | Path | Phase | Sequence[str | Path | Phase]") -> tup
         items = [word.strip() for word in spec.split(",") if word.strip()]
     elif isinstance(spec, Path | Phase):
         items = [spec]
+    elif not isinstance(spec, Iterable):
+        raise ParameterError(
+            f"candidates are {spec!r}: expected a set such as lithium-sei, or LiF,Li2O"
+        )
     else:
         items = spec
     found: dict[str, Phase] = {}
@@ -186,6 +192,8 @@ def _phases_of(item: str | Path | Phase) -> tuple[Phase, ...]:
             return tuple(map(load_phase, _SETS[item]))
         if item in known_phases():
             return (load_phase(item),)
+    if not isinstance(item, str | Path):
+        raise ParameterError(f"a candidate is {item!r}: expected a name, a path or a Phase")
     if Path(item).suffix.lower() == ".cif":
         from interphase.phases.cif import phase_from_cif
 

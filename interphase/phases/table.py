@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -154,7 +155,7 @@ class Phase:
         >>> round(load_phase("Li").at(90).lattice[0], 4)
         3.4873
         """
-        if not 0 < temperature_k < float("inf"):
+        if not (isinstance(temperature_k, Real) and 0 < temperature_k < float("inf")):
             raise ParameterError(
                 f"temperature_k is {temperature_k!r}: expected a finite temperature above 0 K"
             )
@@ -249,7 +250,9 @@ def load_phase(identifier: str) -> Phase:
     """
     rows = _rows()
     if identifier not in rows:
-        raise PhaseError(f"{identifier!r} is not a phase of the table: {closest(identifier, rows)}")
+        raise PhaseError(
+            f"{identifier!r} is not a phase of the table: {closest(str(identifier), rows)}"
+        )
     row = rows[identifier]
     sites = _sites()[identifier]
     contraction = None
@@ -283,6 +286,14 @@ def load_phase(identifier: str) -> Phase:
         note=row.get("note", ""),
         contraction=contraction,
     )
+
+
+def check_phase(phase: object) -> None:
+    """Raise where something is given in the place of a `Phase`, such as its name."""
+    if not isinstance(phase, Phase):
+        raise ParameterError(
+            f"phase is {phase!r}: expected a Phase, such as interphase.phases.load_phase('LiF')"
+        )
 
 
 def closest(word: str, known: Any) -> str:

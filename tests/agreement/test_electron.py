@@ -76,6 +76,43 @@ def test_thresholds_of_silicon_span_the_published_range():
     assert electron.knock_on_threshold(21.0, 28.085) == pytest.approx(220, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("displacement", "number", "mass", "barns"),
+    [
+        (10, 3, 6.94, ("39.1", "36.8", "28.0", "24.2")),
+        (5, 3, 6.94, ("107", "94", "64", "54")),
+        (17, 6, 12.011, ("0.0", "9.1", "22.6", "23.3")),
+        (10, 8, 15.999, ("26", "48", "62", "60")),
+        (10, 9, 18.998, ("0", "31", "59", "59")),
+    ],
+)
+def test_knock_on_cross_sections(displacement, number, mass, barns):
+    """McKinley and Feshbach at 80, 100, 200 and 300 keV, to every printed digit."""
+    computed = electron.knock_on_cross_section(
+        np.array([80.0, 100.0, 200.0, 300.0]),
+        displacement_energy_ev=displacement,
+        atomic_number=number,
+        mass_u=mass,
+    )
+    for value, printed in zip(computed, barns, strict=True):
+        assert f"{value:.{len(printed.partition('.')[2])}f}" == printed
+
+
+def test_doses_that_displace_one_lithium_atom_in_a_hundred():
+    """3.6 and 4.1 times 10⁴ e/Å² at 200 and 300 keV; 1.6 to 6 for 5 to 15 eV at 200 keV."""
+    for energy, displacement, printed in (
+        (200.0, 10, "3.6"),
+        (300.0, 10, "4.1"),
+        (200.0, 5, "1.6"),
+        (200.0, 15, "6.1"),
+    ):
+        section = electron.knock_on_cross_section(
+            energy, displacement_energy_ev=displacement, atomic_number=3, mass_u=6.94
+        )
+        dose = electron.displacement_dose(0.01, cross_section_barn=section)
+        assert f"{dose / 1e4:.1f}" == printed
+
+
 MATERIALS = {
     "carbon": (0.49954, 81.0, (5.87, 3.99, 3.36)),
     "water": (0.55508, 75.0, (6.59, 4.47, 3.77)),

@@ -1,24 +1,27 @@
 """What the beam does to a phase, and what that says of a place that was exposed."""
 
 import tomllib
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interphase.acquisition import Acquisition, Kind
+from interphase.acquisition import Acquisition, Kind, Origin
 from interphase.electron import collision_stopping_power
 from interphase.errors import ParameterError
 from interphase.phases import (
     DamageFact,
     DoseLevel,
+    EnergyScaling,
     beam_origins,
     damage_facts,
     dose_at_energy,
     dose_range,
     dose_verdict,
     known_phases,
+    load_phase,
 )
 from interphase.phases.damage import _joined, dose_level
 
@@ -72,6 +75,11 @@ def test_a_missing_number_stays_missing():
         ({"low_e_per_a2": 700.0, "value_e_per_a2": 600.0}, r"\[700.0, 600.0\].* low <= value"),
         ({"value_e_per_a2": -1.0}, r"expected 0 < low"),
         ({"value_e_per_a2": float("inf")}, r"expected 0 < low"),
+        ({"value_e_per_a2": 1e20}, r"below 1e\+09"),
+        ({"value_e_per_a2": "5"}, r"value_e_per_a2 of LiF is '5': expected a number"),
+        ({"value_e_per_a2": 5.0, "beam_energy_kev": 3e5}, r"did you give eV"),
+        ({"value_e_per_a2": 5.0, "temperature_k": -100.0}, r"temperature_k of LiF is -100"),
+        ({"value_e_per_a2": 5.0, "conditions": 3}, r"conditions of a damage fact is 3"),
         ({}, r"either a dose or the word"),
         ({"value_e_per_a2": 5.0, "missing": "none"}, r"either a dose or the word"),
     ],
@@ -222,6 +230,39 @@ def test_scaling_by_stopping_power_agrees_with_the_table_of_ratios():
     assert back == pytest.approx(70.0)
 
 
+def test_scalings_agree_with_the_published_ratios():
+    def ratio(scaling, low=100.0):
+        return dose_at_energy(1.0, from_kev=low, to_kev=300.0, scaling=scaling)
+
+    # Of water, 1.747 as published with other constants.
+    assert ratio(EnergyScaling.BETHE) == pytest.approx(1.747, abs=1e-3)
+    assert f"{ratio(EnergyScaling.BETA_SQUARED):.3f}" == "2.006"
+    # Peet et al. 2019.
+    assert ratio(EnergyScaling.MEASURED) == pytest.approx(1.57, rel=1e-12)
+    assert f"{ratio(EnergyScaling.BETA_SQUARED, 200.0):.3f}" == "1.247"
+    # Between its ends the measured law is nearer 1 than Bethe's, and as long as the way through
+    # any third energy.
+    assert 1 < ratio(EnergyScaling.MEASURED, 200.0) < ratio(EnergyScaling.BETHE, 200.0)
+
+
+@given(st.sampled_from(EnergyScaling), st.lists(st.floats(100.0, 300.0), min_size=3, max_size=3))
+def test_scaling_over_a_third_energy_is_scaling_at_once(scaling, energies):
+    first, second, third = energies
+    half = dose_at_energy(70.0, from_kev=first, to_kev=second, scaling=scaling)
+    whole = dose_at_energy(half, from_kev=second, to_kev=third, scaling=scaling)
+    assert whole == pytest.approx(
+        dose_at_energy(70.0, from_kev=first, to_kev=third, scaling=scaling), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(("low", "high"), [(80.0, 300.0), (100.0, 400.0)])
+def test_the_measured_scaling_ends_where_the_measurement_did(low, high):
+    with pytest.raises(ParameterError, match=r"between 100 and 300 keV only.*BETHE"):
+        dose_at_energy(1.0, from_kev=low, to_kev=high, scaling=EnergyScaling.MEASURED)
+    with pytest.raises(ParameterError, match="scaling is 'linear': expected one of"):
+        dose_at_energy(1.0, from_kev=low, to_kev=high, scaling="linear")
+
+
 def test_a_crystal_without_a_name_has_a_dose_and_no_limit():
     verdict = dose_verdict(None, exposed(60.0, 40.0))
     assert verdict.received_after_e_per_a2 == 100.0
@@ -233,3 +274,74 @@ def test_a_bracket_is_written_as_a_bracket():
     assert dose_range((None, None)) == ""
     assert dose_range((None, 20.0)) == "up to 20 e/Å²"
     assert [fact.phase for fact in beam_origins("Li")] == ["LiF", "Li2O", "LLZO-cubic"]
+
+
+@pytest.mark.parametrize("dose", [-1.0, float("nan"), float("inf"), None, "60"])
+def test_a_dose_to_scale_is_a_number(dose):
+    with pytest.raises(ParameterError, match=r"dose_e_per_a2 is .*expected a finite number"):
+        dose_at_energy(dose, from_kev=200, to_kev=300)
+
+
+@pytest.mark.parametrize("energy", [0.0, float("nan"), float("inf"), 200e3])
+def test_a_beam_energy_to_scale_is_one_of_a_microscope(energy):
+    with pytest.raises(ParameterError, match="1 to 3000"):
+        dose_at_energy(1.0, from_kev=200, to_kev=energy)
+
+
+@pytest.mark.parametrize(
+    "ask", [damage_facts, beam_origins, lambda phase: dose_verdict(phase, exposed(1.0))]
+)
+def test_a_misspelt_phase_is_named_with_the_closest(ask):
+    for wrong in ("Li2o", "Li20", " Li2O"):
+        with pytest.raises(ParameterError, match=f"phase is '{wrong}'.*the closest are.*Li2O"):
+            ask(wrong)
+    for wrong in ("", 3):
+        with pytest.raises(ParameterError, match=r"no phase of the table.*give the Phase itself"):
+            ask(wrong)
+
+
+def test_a_phase_of_the_callers_own_has_no_known_limit():
+    own = replace(load_phase("LiF"), identifier="Li20")
+    verdict = dose_verdict(own, exposed(60.0, 0.0))
+    assert (verdict.phase, verdict.level) == ("Li20", DoseLevel.NO_KNOWN_LIMIT)
+    assert "No dose that damages Li20 is known." in verdict.sentence
+    assert dose_verdict(load_phase("Li2CO3"), exposed(60.0, 0.0)) == dose_verdict(
+        "Li2CO3", exposed(60.0, 0.0)
+    )
+
+
+def test_a_verdict_needs_an_exposure():
+    with pytest.raises(ParameterError, match="acquisition is None: expected an Acquisition"):
+        dose_verdict("LiF", None)
+
+
+def _after(before: float, *, most: float | None, dose: float | None = 40.0) -> Acquisition:
+    """Return an exposure of which the ledger knows what its place had received before."""
+    record = Acquisition(kind=Kind.IMAGE, dose_e_per_a2=dose)
+    return record.with_values(
+        Origin.LEDGER,
+        "2 earlier exposures",
+        prior_dose_e_per_a2=before,
+        prior_dose_at_most_e_per_a2=most,
+    )
+
+
+@pytest.mark.parametrize(
+    ("exposure", "level", "received", "words"),
+    [
+        (_after(60, most=None), "unknown_dose", None, "at least 60 e/Å² before (ledger: 2 earlier"),
+        (_after(710, most=None), "above", None, "at least 750 e/Å² by the end"),
+        (_after(60, most=60), "below", 100, "Received 60 e/Å² before and 100 e/Å² by the end"),
+        (_after(60, most=300), "below", None, "60 to 300 e/Å² before (ledger: 2 earlier"),
+        (_after(60, most=500), "within", None, "and 100 to 540 e/Å² by the end"),
+        (_after(710, most=900), "above", None, "and 750 to 940 e/Å² by the end"),
+        (_after(60, most=90, dose=None), "unknown_dose", None, "the dose of this exposure is unk"),
+    ],
+)
+def test_what_the_ledger_sums_up_is_a_lower_bound_or_a_bracket(
+    exposure: Acquisition, level: str, received: float | None, words: str
+) -> None:
+    verdict = dose_verdict("Li2CO3", exposure, own=())
+    assert verdict.level.value == level
+    assert verdict.received_after_e_per_a2 == received
+    assert words in verdict.sentence

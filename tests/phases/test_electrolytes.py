@@ -5,6 +5,7 @@ from importlib.resources import files
 
 import pytest
 
+from interphase.errors import ParameterError
 from interphase.phases import electrolyte_prior, known_phases
 
 
@@ -33,3 +34,43 @@ def test_whole_words_decide(electrolyte, phases):
     assert set(prior.weights) == phases
     assert bool(prior.sources) == bool(phases)
     assert all("grade C" in source for source in prior.sources)
+
+
+SALT, SOLVENT = {"LiF"}, {"Li2CO3", "Li2O"}
+
+
+@pytest.mark.parametrize(
+    ("electrolyte", "phases"),
+    [
+        ("1 M LiClO4 in DME, no FEC", set()),
+        ("LiClO4 in DME without VC or FEC", set()),
+        ("LiClO4 in DME without any added VC", set()),
+        ("FEC-free LiClO4 in DME", set()),
+        ("LiClO4 in DME (FEC- and VC-free)", set()),
+        ("LiClO4 in DME, FEC/VC free", set()),
+        ("LiClO4 in DME, free of carbonates", set()),
+        ("LiClO4 in DME w/o 2 wt% FEC", set()),
+        ("LiClO4 in DME, 0 % FEC", set()),
+        ("LiClO4 in DME, 0.0 vol.% VC", set()),
+        ("LiPF6 in DME, not containing EC", SALT),
+        ("1 M LiPF6 in DOL:DME; no carbonate", SALT),
+        ("non-fluorinated carbonate, LiClO4", SOLVENT),
+        # What is near a negation and yet there.
+        ("no FEC and 2 % VC in LiClO4", SOLVENT),
+        ("no FEC, LiPF6 in EC:DEC", SALT | SOLVENT),
+        ("without additives, LiClO4 in EC", SOLVENT),
+        ("acid-free LiPF6 in DME", SALT),
+        ("LiClO4 in EC free of water", SOLVENT),
+        ("10 % FEC", SALT | SOLVENT),
+        ("1.0 % FEC", SALT | SOLVENT),
+        ("No. 3: LiClO4 in EC", SOLVENT),
+    ],
+)
+def test_what_is_said_to_be_absent_does_not_count(electrolyte, phases):
+    assert set(electrolyte_prior(electrolyte).weights) == phases
+
+
+@pytest.mark.parametrize("electrolyte", [None, 3, ["EC"]])
+def test_an_electrolyte_is_words(electrolyte):
+    with pytest.raises(ParameterError, match=r"electrolyte is .*: expected words, such as"):
+        electrolyte_prior(electrolyte)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from interphase.errors import ParameterError, PhaseError
-from interphase.phases import candidates, known_phases, load_phase, phase_rows, phase_sets
+from interphase.phases import (
+    ambiguous_pairs,
+    candidates,
+    known_phases,
+    load_phase,
+    phase_rows,
+    phase_sets,
+    reflections,
+)
 from interphase.phases.table import _rows
 
 ALL = known_phases()
@@ -215,3 +223,17 @@ def test_reading_the_table_loads_no_pymatgen():
         "sys.exit('pymatgen' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_no_phase_is_said_so():
+    for wrong in (None, 5, [5]):
+        with pytest.raises(ParameterError, match="expected a"):
+            candidates(wrong)
+    with pytest.raises(PhaseError, match="None is not a phase of the table"):
+        load_phase(None)
+    with pytest.raises(ParameterError, match="temperature_k is '90'"):
+        load_phase("Li").at("90")
+    with pytest.raises(ParameterError, match="phase is 'Li': expected a Phase"):
+        reflections("Li", d_min_a=1.0)
+    with pytest.raises(ParameterError, match="phase is 'L': expected a Phase"):
+        ambiguous_pairs("Li", tolerance=0.01)
