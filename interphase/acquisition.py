@@ -31,6 +31,8 @@ class Origin(StrEnum):
 
     DERIVED = "derived"
     """Computed from other fields of the same record."""
+    LEDGER = "ledger"
+    """Summed over the session's other exposures, where no source states more: a lower bound."""
     HEADER = "file header"
     SIDECAR = "sidecar"
     SESSION = "session.toml"
@@ -84,6 +86,7 @@ _NON_NEGATIVE = (
     "dose_e_per_a2",
     "dose_rate_e_per_a2_s",
     "prior_dose_e_per_a2",
+    "prior_dose_at_most_e_per_a2",
     "beam_current_pa",
 )
 _POSITIVE = (
@@ -95,6 +98,7 @@ _POSITIVE = (
     "exposure_time_s",
     "dwell_time_s",
     "temperature_k",
+    "beam_diameter_a",
 )
 
 
@@ -130,7 +134,10 @@ class Acquisition:
     dose_rate_e_per_a2_s: float | None = None
     """Fluence rate at the specimen [e/Å²/s]."""
     prior_dose_e_per_a2: float | None = None
-    """Fluence this place had received before this exposure, discarded exposures included [e/Å²]."""
+    """Fluence this place had received before this exposure, discarded exposures included [e/Å²]; a
+    lower bound where it is from the ledger."""
+    prior_dose_at_most_e_per_a2: float | None = None
+    """Of one from the ledger the upper bound, where every exposure is known to be in it [e/Å²]."""
     exposure_time_s: float | None = None
     """Duration of the exposure, all frames [s]."""
     dwell_time_s: float | None = None
@@ -139,6 +146,10 @@ class Acquisition:
     """Number of frames the exposure was divided into."""
     beam_current_pa: float | None = None
     """Probe or screen current [pA]."""
+    beam_diameter_a: float | None = None
+    """Diameter of the beam on the specimen, of the probe in a scan [Å]."""
+    recorded_pixels: tuple[int, int] | None = None
+    """Rows and columns of the image that a sidecar describes, as they are with `pixel_size_a`."""
     semi_convergence_angle_mrad: float | None = None
     """Semi-angle of convergence [mrad]."""
     collection_angle_mrad: float | None = None

@@ -14,7 +14,7 @@ is what ``interphase info --json`` prints. A file that cannot be read raises
 """
 
 from interphase.io.describing import describe
-from interphase.io.discovery import FileEntry, discover
+from interphase.io.discovery import LEDGER_FILE, FileEntry, discover
 from interphase.io.dose import scan_dose
 from interphase.io.reading import (
     Loaded,
@@ -33,6 +33,7 @@ from interphase.io.sidecars import sidecars_of
 from interphase.io.signals import image_stack, is_xray, load, load_all
 
 __all__ = [
+    "LEDGER_FILE",
     "SESSION_FILE",
     "FileConfig",
     "FileEntry",

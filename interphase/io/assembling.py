@@ -73,6 +73,10 @@ def assemble(*, kind: Kind, shape: tuple[int, ...], facts: list[Facts]) -> Acqui
         claims[:0] = [
             (claim, Source(origin=said.origin, detail=claim.detail)) for claim in said.doses
         ]
+    if kind is Kind.DIFFRACTION:
+        # Whoever says so takes it for an image.
+        values.pop("pixel_size_a", None)
+        sources.pop("pixel_size_a", None)
     chosen, doubts = reconcile([claim for claim, _ in claims])
     warnings += doubts
     if chosen is not None:

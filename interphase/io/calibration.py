@@ -14,7 +14,9 @@ _LONGEST_PIXEL_A = 1e7
 """1 mm; an axis step above it is no length in a specimen."""
 
 
-def facts_of_axes(signal: Signal, *, suffix: str) -> tuple[Kind, tuple[int, ...], Facts]:
+def facts_of_axes(
+    signal: Signal, *, suffix: str, stated: Kind | None = None
+) -> tuple[Kind, tuple[int, ...], Facts]:
     """Read kind, shape and calibrations from a signal's axes.
 
     Parameters
@@ -23,6 +25,8 @@ def facts_of_axes(signal: Signal, *, suffix: str) -> tuple[Kind, tuple[int, ...]
         A HyperSpy signal.
     suffix
         The file's suffix, because some formats state a unit that they do not know.
+    stated
+        Whether its pictures are said to be images or patterns of diffraction, whatever the units.
 
     Returns
     -------
@@ -53,7 +57,10 @@ def facts_of_axes(signal: Signal, *, suffix: str) -> tuple[Kind, tuple[int, ...]
     impossible = _is_impossible_length(axes)
     scanned = [axis for axis in navigation if angstrom_per(axis.units) is not None]
     frames = math.prod(axis.size for axis in navigation) if navigation else 1
-    if reciprocal or impossible or suffix == ".blo" or len(navigation) >= 2:
+    pattern = reciprocal or impossible or suffix == ".blo"
+    if stated is not None:
+        pattern = stated is Kind.DIFFRACTION
+    if pattern or len(navigation) >= 2:
         kind = Kind.SCAN_4D if scanned or len(navigation) >= 2 else Kind.DIFFRACTION
         _read_reciprocal(facts, axes, suffix)
         if kind is Kind.SCAN_4D:
@@ -84,6 +91,11 @@ def _read_length(facts: Facts, name: str, axes: Sequence[Any], what: str, suffix
         if factor is None:
             unit = axis.units if isinstance(axis.units, str) and axis.units.strip() else "no unit"
             facts.missing[name] = f"the {what} has {unit}, which is no calibrated length: {remedy}"
+            if name == "pixel_size_a":
+                facts.missing[name] += (
+                    "; of a diffraction pattern, `reciprocal_pixel_size_per_a` and "
+                    '`kind = "diffraction"` there, or --reciprocal-pixel-size'
+                )
             return
         if axis.scale < 0:
             facts.warnings.append(

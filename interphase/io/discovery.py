@@ -15,6 +15,14 @@ from interphase.io.signals import SUFFIXES, emi_of
 TRUTH_SUFFIX = ".truth.npz"
 """What the truth of a simulated exposure is called by, after the stem of its file."""
 
+LEDGER_FILE = "ledger.sqlite"
+"""Name of a dose ledger, in the result folder or of the user's own beside the session's files."""
+
+_OWN_FILES = frozenset(
+    (SESSION_FILE, "damage.toml", *(LEDGER_FILE + end for end in ("", "-wal", "-shm")))
+)
+"""What a user says of a session, beside its measurements."""
+
 RESULT_MARKERS = ("provenance.json", ".interphase")
 """A folder that holds one of these is the result of an earlier run, not data."""
 
@@ -49,9 +57,10 @@ def discover(folder: str | Path, *, exclude: Iterable[str | Path] = ()) -> tuple
     """List every file of a folder tree once, with the files that belong to it.
 
     An .emi and its .ser files are one measurement; an .mdoc or EPU .xml goes with the data file it
-    describes, and stands on its own where that is not there. Hidden files, session.toml and the
-    results of earlier runs are left out; files that cannot be read are listed with the reason, and
-    those whose names are not UTF-8 with an escaped name.
+    describes, and stands on its own where that is not there. Hidden files, what the user says in
+    session.toml, damage.toml and ledger.sqlite, and the results of earlier runs are left out; files
+    that cannot be read are listed with the reason, and those whose names are not UTF-8 with an
+    escaped name.
 
     Parameters
     ----------
@@ -117,7 +126,7 @@ def _files(folder: Path, exclude: set[Path]) -> Iterable[Path]:
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _files(path, exclude)
-        elif path.is_file() and path.name != SESSION_FILE:
+        elif path.is_file() and path.name not in _OWN_FILES:
             yield path
 
 

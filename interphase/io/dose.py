@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
+from interphase.electron import dose_from_current
 from interphase.io.facts import DoseClaim
 
 E_PER_A2_PER_E_PER_M2 = 1e-20
 """1 e/m² in e/Å²; exact."""
-ELECTRONS_PER_PA_S = 1e-12 / 1.602176634e-19
-"""Electrons in 1 pA for 1 s; the elementary charge is exact by definition of the SI."""
 AGREEMENT = 0.2
 """Two statements of one dose whose ratio is above 1 + this contradict each other.
 
@@ -16,36 +15,13 @@ number of frames is far above.
 """
 
 
-def dose_from_pixel_count(electrons_per_pixel: float, *, pixel_size_a: float) -> float:
-    """Dose from the electrons that fell on one pixel.
-
-    Parameters
-    ----------
-    electrons_per_pixel
-        Electrons counted on one camera pixel [e].
-    pixel_size_a
-        Side of that pixel in the specimen [Å].
-
-    Returns
-    -------
-    float
-        Fluence [e/Å²].
-
-    Examples
-    --------
-    >>> round(dose_from_pixel_count(4.249, pixel_size_a=0.41501), 2)
-    24.67
-    """
-    return electrons_per_pixel / pixel_size_a**2
-
-
 def scan_dose(
     *, beam_current_pa: float, dwell_time_s: float, step_a: float, scans: int = 1
 ) -> float:
     """Dose of a scanned exposure: every electron of the probe, spread over the scanned cells.
 
     The probe may be much smaller than the step; the dose is then the mean over the cell and the
-    dose under the probe is higher.
+    dose under the probe is higher: `interphase.dose.dose_of_scan` gives both.
 
     Parameters
     ----------
@@ -74,7 +50,9 @@ def scan_dose(
     >>> round(scan_dose(beam_current_pa=10.0, dwell_time_s=1e-5, step_a=1.0), 1)
     624.2
     """
-    return scans * beam_current_pa * dwell_time_s * ELECTRONS_PER_PA_S / step_a**2
+    return dose_from_current(
+        current_pa=beam_current_pa, dwell_time_s=scans * dwell_time_s, pixel_area_a2=step_a**2
+    )
 
 
 def reconcile(claims: Sequence[DoseClaim]) -> tuple[DoseClaim | None, list[str]]:

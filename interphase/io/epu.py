@@ -6,8 +6,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from interphase.acquisition import Origin, Stage
+from interphase.electron import dose_from_electrons_per_pixel
 from interphase.errors import FileReadError
-from interphase.io.dose import E_PER_A2_PER_E_PER_M2, dose_from_pixel_count
+from interphase.io.dose import E_PER_A2_PER_E_PER_M2
 from interphase.io.facts import Facts, as_float, scaled
 from interphase.io.mdoc import read_text
 
@@ -106,6 +107,12 @@ def facts_of_epu(path: Path) -> Facts:
         zero_is_missing=True,
     )
     facts.add(
+        "beam_diameter_a",
+        scaled(_text(optics, "BeamDiameter"), 1e10),
+        "BeamDiameter [m]",
+        zero_is_missing=True,
+    )
+    facts.add(
         "magnification",
         _text(optics, "TemMagnification", "NominalMagnification"),
         "NominalMagnification",
@@ -141,6 +148,8 @@ def _add_sizes(facts: Facts, camera: ElementTree.Element | None) -> None:
     for factor in dict.fromkeys((1.0, binning)):
         if factor >= 1:
             facts.sizes.append((int(rows / factor), int(columns / factor)))
+    if len(facts.sizes) == 1:
+        facts.add("recorded_pixels", facts.sizes[0], "camera/ReadoutArea")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -188,9 +197,9 @@ def _add_stage(
 def _add_doses(facts: Facts, custom: dict[str, str], pixel_a: float | None) -> None:
     facts.add_dose(scaled(custom.get("Dose"), E_PER_A2_PER_E_PER_M2), "Dose [e/m²]")
     on_camera = as_float(custom.get("DoseOnCamera"))
-    if on_camera and pixel_a:
+    if on_camera and pixel_a and pixel_a > 0:
         facts.add_dose(
-            dose_from_pixel_count(on_camera, pixel_size_a=pixel_a),
+            dose_from_electrons_per_pixel(on_camera, pixel_size_a=pixel_a),
             "DoseOnCamera [e/pixel] / pixelSize²",
             at_camera=True,
         )

@@ -15,6 +15,7 @@ PLAUSIBLE: dict[str, tuple[float, float, str]] = {
     "exposure_time_s": (1e-9, 1e6, "s"),
     "dwell_time_s": (1e-9, 1e5, "s"),
     "beam_current_pa": (0.1, 1e7, "pA"),
+    "beam_diameter_a": (0.1, 1e10, "Å"),
     "dose_e_per_a2": (1e-6, 1e12, "e/Å²"),
     "dose_rate_e_per_a2_s": (1e-9, 1e12, "e/Å²/s"),
     "prior_dose_e_per_a2": (0.0, 1e12, "e/Å²"),

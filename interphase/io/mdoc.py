@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path, PureWindowsPath
 
 from interphase.acquisition import Origin, Stage
+from interphase.electron import dose_from_electrons_per_pixel
 from interphase.errors import FileReadError
-from interphase.io.dose import dose_from_pixel_count
 from interphase.io.facts import Facts, as_float, scaled
 
 _LARGEST_TEXT = 64 * 2**20
@@ -135,6 +135,7 @@ def facts_of_section(section: Section, *, parts: list[Section] | None = None) ->
     size = section.numbers("ImageSize")
     if len(size) == 2:
         facts.sizes.append((int(size[1]), int(size[0])))
+        facts.add("recorded_pixels", facts.sizes[0], "ImageSize")
     _add_stage(facts, section)
     facts.add("time", parse_time(section.entries.get("DateTime")), "DateTime")
     _add_doses(facts, section, parts or [])
@@ -171,7 +172,7 @@ def _add_doses(facts: Facts, section: Section, parts: list[Section]) -> None:
     pixel, binning = section.number("PixelSpacing"), section.number("Binning") or 1.0
     if rate and exposure and pixel and pixel > 0 and binning > 0:
         facts.add_dose(
-            dose_from_pixel_count(rate * exposure, pixel_size_a=pixel / binning),
+            dose_from_electrons_per_pixel(rate * exposure, pixel_size_a=pixel / binning),
             "DoseRate [e/unbinned pixel/s, at the camera] × ExposureTime / PixelSpacing²",
             at_camera=True,
         )

@@ -28,6 +28,7 @@ from interphase.io.signals import (
     title,
 )
 
+_PICTURES = frozenset({Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION})
 _TIMES_PER_FRAME = frozenset({".emi", ".emd"})
 """Formats whose headers are those of one frame of a series."""
 
@@ -83,9 +84,10 @@ def read(
     Notes
     -----
     Of several values for one field the user's outranks session.toml, then a sidecar, then the
-    file's header, then what follows from other fields.
+    file's header, then what follows from other fields. Pictures whose sampling the user gives in
+    1/Å, and nobody in Å, are patterns of diffraction.
     """
-    path = Path(path)
+    path, user = Path(path), user or {}
     if session is None:
         beside = path.parent / SESSION_FILE
         session = read_session_config(beside) if beside.is_file() else SessionConfig()
@@ -96,7 +98,26 @@ def read(
         sidecars: tuple[Path, ...] = ()
     else:
         signals = load_all(path, lazy=lazy)
-        kind, shape, facts = _facts_of_signal(signals[0], path)
+        stated = session.kind_of(path)
+        kind, shape, facts = _facts_of_signal(signals[0], path, stated)
+        sidecars = sidecars_of(path)
+        pictures = kind in _PICTURES and len(shape) >= 2
+        size = (shape[-2], shape[-1]) if pictures else None
+        described = facts_of_sidecars(sidecars, path, size=size)
+        if stated is not None and kind not in _PICTURES:
+            facts[0].warnings.append(f"kind = {stated} ({SESSION_FILE}) does not suit {kind} data")
+        lengths = [session.values_for(path), user, *(said.values for said in [*facts, *described])]
+        if (
+            stated is None
+            and kind in {Kind.IMAGE, Kind.MOVIE}
+            and user.get("reciprocal_pixel_size_per_a") is not None
+            and all(said.get("pixel_size_a") is None for said in lengths)
+        ):
+            kind, shape, facts = _facts_of_signal(signals[0], path, Kind.DIFFRACTION)
+            facts[0].warnings.append(
+                "taken for a diffraction pattern, since its sampling is given in 1/Å and no "
+                "source knows one in Å"
+            )
         if len(signals) > 1:
             names = ", ".join(_described(signal) for signal in signals[1:9])
             more = f" and {len(signals) - 9} more" if len(signals) > 9 else ""
@@ -104,12 +125,9 @@ def read(
                 f"the file holds {len(signals)} signals; {_described(signals[0])} is taken, the "
                 f"others are {names}{more}"
             )
-        sidecars = sidecars_of(path)
-        pictures = kind in {Kind.IMAGE, Kind.MOVIE, Kind.DIFFRACTION} and len(shape) >= 2
-        size = (shape[-2], shape[-1]) if pictures else None
-        facts += facts_of_sidecars(sidecars, path, size=size)
+        facts += described
     acquisition = assemble(kind=kind, shape=shape, facts=facts)
-    acquisition = with_session(acquisition, session, path, user or {})
+    acquisition = with_session(acquisition, session, path, user)
     return Loaded(
         path=path,
         signal=signals[0] if signals else None,
@@ -158,11 +176,13 @@ def _described(signal: Signal) -> str:
     return f"{title(signal)!r} ({'×'.join(str(size) for size in signal.data.shape)})"
 
 
-def _facts_of_signal(signal: Signal, path: Path) -> tuple[Kind, tuple[int, ...], list[Facts]]:
+def _facts_of_signal(
+    signal: Signal, path: Path, stated: Kind | None
+) -> tuple[Kind, tuple[int, ...], list[Facts]]:
     suffix = path.suffix.lower()
     alone = suffix == ".ser" and emi_of(path) is None
     described = ".emi" if suffix == ".ser" and not alone else suffix
-    kind, shape, axes = facts_of_axes(signal, suffix=suffix)
+    kind, shape, axes = facts_of_axes(signal, suffix=suffix, stated=stated)
     header = Facts(origin=Origin.HEADER, where=f"{described} header")
     if alone:
         header.warnings.append(

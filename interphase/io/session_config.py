@@ -3,13 +3,14 @@
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from interphase.acquisition import Acquisition
+from interphase.acquisition import Acquisition, Kind
 from interphase.errors import ConfigurationError
 
 SESSION_FILE = "session.toml"
@@ -17,6 +18,7 @@ SESSION_FILE = "session.toml"
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 _NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
 _Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+_Scale = _Number | tuple[tuple[_Number, _Number], tuple[_Number, _Number]]
 _Dose = Annotated[float, Field(ge=0, lt=1e9, allow_inf_nan=False, strict=True)]
 """Above 1e9 e/Å² nothing is left of any specimen: such a value has another unit."""
 
@@ -26,6 +28,9 @@ class FileConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
+    kind: Literal["image", "diffraction"] | None = Field(
+        default=None, description="what the pictures are, where the file does not say or is wrong"
+    )
     sample: str | None = Field(default=None, description="specimen name")
     electrolyte: str | None = Field(default=None, description="electrolyte of the cell")
     electrode: str | None = Field(default=None, description="electrode of the cell")
@@ -60,6 +65,30 @@ class FileConfig(BaseModel):
     frames: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="frames of the exposure, or how often a scan was repeated"
     )
+    beam_diameter_a: _Positive | None = Field(
+        default=None, description="diameter of the beam on the specimen, of a scan's probe [Å]"
+    )
+    purpose: (
+        Literal["search", "focus", "record", "scan", "spectrum_image", "diffraction"] | None
+    ) = Field(default=None, description="what the exposure was made for")
+    beam_shift_um_per_unit: _Scale | None = Field(
+        default=None, description="beam shift to stage µm, one factor or a 2 × 2 matrix"
+    )
+    image_shift_um_per_unit: _Scale | None = Field(
+        default=None, description="image shift to stage µm, one factor or a 2 × 2 matrix"
+    )
+    image_rotation_deg: _Number | None = Field(
+        default=None, description="from the stage's x to the columns of the image [degrees]"
+    )
+    tilt_axis_deg: _Number | None = Field(
+        default=None, description="from the stage's x to the tilt axis [degrees]"
+    )
+    beam_reach_um: _Positive | None = Field(
+        default=None, description="farthest from the stage position that electrons may fall [µm]"
+    )
+    flyback_time_s: _Positive | None = Field(
+        default=None, description="time per line of a scan that the beam waits at its edge [s]"
+    )
     semi_convergence_angle_mrad: _Positive | None = Field(
         default=None, description="semi-angle of convergence [mrad]"
     )
@@ -85,17 +114,35 @@ class SessionConfig(FileConfig):
         description="phase → weight before looking, others weigh 1; replaces what the electrolyte "
         "says, and nothing in it means that all weigh the same",
     )
+    ledger_is_complete: bool | None = Field(
+        default=None,
+        description="whether the ledger holds every exposure, so that nothing else came before",
+    )
     files: Mapping[str, FileConfig] = Field(
         default_factory=dict, description="file name or pattern → values for those files alone"
     )
 
     def values_for(self, path: str | Path) -> dict[str, Any]:
-        """Return what is said of a file, the later matching table winning.
+        """Return what is said of a file's exposure, the later matching table winning.
 
         A table's pattern is matched with the file's name, or with the end of its path where the
         pattern itself names a folder, such as ``grid1/*.tif``.
         """
-        path = Path(path)
+        said = self._said_of(Path(path))
+        of_acquisition = {field.name for field in fields(Acquisition)} - {"kind"}
+        return {name: value for name, value in said.items() if name in of_acquisition}
+
+    def placement_for(self, path: str | Path) -> dict[str, Any]:
+        """Return what is said of the place and purpose of a file's exposure, and of its kind."""
+        said = self._said_of(Path(path))
+        return {name: said[name] for name in said.keys() - self.values_for(path).keys()}
+
+    def kind_of(self, path: str | Path) -> Kind | None:
+        """Return what a file's pictures are said to be, as `values_for` looks for it."""
+        kind = self._said_of(Path(path)).get("kind")
+        return Kind(kind) if kind else None
+
+    def _said_of(self, path: Path) -> dict[str, Any]:
         said = self.model_dump(include=set(FileConfig.model_fields), exclude_none=True)
         for pattern, table in self.files.items():
             ending = "/".join(path.parts[-1 - pattern.count("/") :])
@@ -170,7 +217,7 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
         "",
         "# --- for every file of this folder",
     ]
-    unwanted = {"pixel_size_a", "reciprocal_pixel_size_per_a", "dose_e_per_a2"}
+    unwanted = {"kind", "pixel_size_a", "reciprocal_pixel_size_per_a", "dose_e_per_a2"}
     for name, info in FileConfig.model_fields.items():
         if name in unwanted:
             continue
@@ -178,11 +225,18 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
     lines += [
         '# phases = "lithium-sei"  # candidate set, or a list such as ["Li2O", "LiF", "my.cif"]',
         "",
+        "# ledger_is_complete = true  # "
+        + str(SessionConfig.model_fields["ledger_is_complete"].description),
+        "",
         "# --- what is believed of the phases beforehand; the answer without it stays beside it",
         "# [prior]",
         "# Li2CO3 = 2  # weight; phases that are not named weigh 1",
         "",
         '# --- for one file, or for all that match a pattern such as "*.tif"',
+        '# [files."pattern_*.tif"]',
+        f'# kind = "diffraction"  # or "image": {FileConfig.model_fields["kind"].description}',
+        "# reciprocal_pixel_size_per_a = 0.01",
+        "",
     ]
     for name, acquisition in sorted(acquisitions.items()):
         wanted = [field for field in acquisition.missing if field in FileConfig.model_fields]
@@ -201,8 +255,8 @@ def _quoted(text: str) -> str:
 
 
 def _said_by(name: str, acquisitions: Iterable[Acquisition]) -> str:
-    said = {getattr(acquisition, name) for acquisition in acquisitions} - {None}
+    said = {getattr(acquisition, name, None) for acquisition in acquisitions} - {None}
     if len(said) == 1:
         value = said.pop()
         return _quoted(value) if isinstance(value, str) else f"{value:.6g}"
-    return '"..."' if name in {"sample", "electrolyte", "electrode"} else "..."
+    return '"..."' if name in {"sample", "electrolyte", "electrode", "purpose"} else "..."

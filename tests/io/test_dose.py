@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interphase.io.dose import dose_from_pixel_count, reconcile, scan_dose
+from interphase.io.dose import reconcile, scan_dose
 from interphase.io.facts import DoseClaim
 
 
@@ -28,10 +28,6 @@ def test_repeated_scans_add_up_and_a_finer_step_costs_its_square(current, dwell,
     fine = scan_dose(beam_current_pa=current, dwell_time_s=dwell, step_a=step / 2)
     assert many == pytest.approx(scans * one)
     assert fine == pytest.approx(4 * one)
-
-
-def test_electrons_per_pixel_are_spread_over_the_pixels_area():
-    assert dose_from_pixel_count(4.0, pixel_size_a=0.5) == pytest.approx(16.0)
 
 
 def test_without_statements_there_is_no_dose():

@@ -8,7 +8,7 @@ import tifffile
 from interphase.acquisition import Kind, Origin
 from interphase.errors import FileReadError
 from interphase.io import load, load_all, read, read_acquisition, scan_dose
-from interphase.io.session_config import SessionConfig
+from interphase.io.session_config import FileConfig, SessionConfig
 from interphase.io.signals import LAZY_ABOVE_BYTES
 
 
@@ -155,6 +155,59 @@ def test_the_unit_of_the_axes_tells_images_from_patterns(hs, tmp_path, unit, ste
         assert name in record.missing
     else:
         assert getattr(record, name) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (3, 8, 8)])
+def test_a_reciprocal_sampling_makes_what_has_no_unit_a_pattern(tmp_path, shape):
+    path = tmp_path / "sad.tif"
+    tifffile.imwrite(path, np.zeros(shape, dtype=np.uint8), photometric="minisblack")
+    assert read_acquisition(path).kind in {Kind.IMAGE, Kind.MOVIE}
+    given = {"reciprocal_pixel_size_per_a": 0.01}
+    record = read_acquisition(path, user=given)
+    assert (record.kind, record.reciprocal_pixel_size_per_a) == (Kind.DIFFRACTION, 0.01)
+    assert record.frames == (3 if len(shape) == 3 else None)
+    assert "pixel_size_a" not in record.missing
+    assert any("taken for a diffraction pattern" in warning for warning in record.warnings)
+    # Whose sampling is known in Å is an image, whatever patterns beside it are sampled with.
+    image = read_acquisition(path, user={**given, "pixel_size_a": 0.5})
+    assert image.kind in {Kind.IMAGE, Kind.MOVIE}
+    said = SessionConfig(files={"*.tif": FileConfig(pixel_size_a=0.5)})
+    assert read_acquisition(path, user=given, session=said).kind is image.kind
+    said = SessionConfig(files={"*.tif": FileConfig(kind="image")})
+    assert read_acquisition(path, user=given, session=said).kind is image.kind
+
+
+def test_a_reciprocal_sampling_leaves_a_calibrated_image_an_image(write):
+    record = read_acquisition(write("image.mrc"), user={"reciprocal_pixel_size_per_a": 0.01})
+    assert record.kind is Kind.IMAGE
+    assert not any("diffraction" in warning for warning in record.warnings)
+
+
+def test_session_toml_says_which_files_are_patterns(write, tmp_path):
+    (tmp_path / "session.toml").write_text(
+        '[files."image.*"]\nkind = "diffraction"\nreciprocal_pixel_size_per_a = 0.01\n'
+        '[files."*.msa"]\nkind = "image"\n'
+    )
+    for name in ("image.tif", "image.mrc"):
+        record = read_acquisition(write(name))
+        assert (record.kind, record.reciprocal_pixel_size_per_a) == (Kind.DIFFRACTION, 0.01)
+        # The sampling that the header states is that of an image.
+        assert record.pixel_size_a is None
+        assert "pixel_size_a" not in {**record.missing, **record.sources}
+    record = read_acquisition(write("spectrum.msa"))
+    assert record.kind is Kind.SPECTRUM
+    assert any("does not suit spectrum data" in warning for warning in record.warnings)
+
+
+def test_session_toml_makes_an_image_of_what_looks_like_a_pattern(write, tmp_path):
+    path = write("pattern_1.ser", scale=4.2e7)
+    assert read_acquisition(path).kind is Kind.DIFFRACTION
+    (tmp_path / "session.toml").write_text(
+        f'[files."{path.name}"]\nkind = "image"\npixel_size_a = 0.5\n'
+    )
+    record = read_acquisition(path)
+    assert (record.kind, record.pixel_size_a) == (Kind.IMAGE, 0.5)
+    assert "reciprocal_pixel_size_per_a" not in record.missing
 
 
 @pytest.mark.parametrize(("y", "value"), [(0.0201, 0.2), (0.021, 0.2049390), (0.08, None)])

@@ -36,6 +36,16 @@ def test_a_pattern_may_name_a_folder():
     assert config.values_for("a.tif") == {}
 
 
+def test_the_kind_of_a_file_is_looked_up_apart_from_its_exposure():
+    config = SessionConfig(
+        sample="a",
+        files={"*.tif": FileConfig(kind="diffraction"), "a.tif": FileConfig(kind="image")},
+    )
+    kinds = [config.kind_of(name) for name in ("b.mrc", "b.tif", "a.tif")]
+    assert kinds == [None, Kind.DIFFRACTION, Kind.IMAGE]
+    assert config.values_for("a.tif") == {"sample": "a"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -48,6 +58,7 @@ def test_a_pattern_may_name_a_folder():
         ("dose_e_per_a2 = 1e12", r"`dose_e_per_a2` is 1000000000000\.0: .* less than 1000000000"),
         ("pixel_size_a = nan", r"`pixel_size_a` is nan"),
         ("beam_energy_kev = 300000", r"`beam_energy_kev` is 300000"),
+        ('[files."a"]\nkind = "difraction"', r"`files\.a\.kind` is 'difraction': .*'diffraction'"),
         ("frames = 0", r"`frames` is 0"),
         ("[prior]\nLiF = 0.0", r"`prior\.LiF` is 0\.0"),
         ("[prior]\nLiF = -2.0", r"`prior\.LiF` is -2\.0"),
@@ -66,6 +77,23 @@ def test_a_prior_is_of_the_session_and_of_no_file(tmp_path):
     config = read_session_config(tmp_path)
     assert config.prior == {"Li2CO3": 3.0, "LiF": 2.0}
     assert config.values_for("any.mrc") == {"sample": "a"}
+
+
+def test_what_places_an_exposure_is_no_value_of_its_record(tmp_path):
+    (tmp_path / "session.toml").write_text(
+        "beam_shift_um_per_unit = [[0.0, 1.0], [1.0, 0.0]]\nbeam_diameter_a = 4000.0\n"
+        '[files."search*"]\npurpose = "search"\nimage_shift_um_per_unit = 1.5\n'
+    )
+    config = read_session_config(tmp_path)
+    assert config.values_for("search_1.mrc") == {"beam_diameter_a": 4000.0}
+    assert config.placement_for("search_1.mrc") == {
+        "beam_shift_um_per_unit": ((0.0, 1.0), (1.0, 0.0)),
+        "purpose": "search",
+        "image_shift_um_per_unit": 1.5,
+    }
+    (tmp_path / "session.toml").write_text('purpose = "fun"\n')
+    with pytest.raises(ConfigurationError, match="`purpose` is 'fun'"):
+        read_session_config(tmp_path)
 
 
 def test_an_absent_file_is_told_so(tmp_path):
@@ -95,7 +123,8 @@ def test_the_written_session_says_what_the_files_say_and_what_is_wanted(acquisit
     text = commented_session_toml(acquisitions)
     assert "# beam_energy_kev = 300  # beam energy [keV]" in text
     assert "# pixel_size_a = ...  # missing: the image axis has no unit" in text
-    assert "stage" not in text
+    assert "# stage" not in text
+    assert '# kind = "diffraction"  # or "image"' in text
 
 
 def test_a_line_of_the_written_session_works_once_it_is_filled_in(acquisitions):
