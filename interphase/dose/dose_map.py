@@ -1,0 +1,177 @@
+"""The dose as a map: every pixel the exact mean over its area."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interphase.dose.places import grown, shrunk
+from interphase.dose.rows import Rows
+from interphase.dose.totals import elapsed
+from interphase.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoseMap:
+    """What each pixel of a map received."""
+
+    dose_e_per_a2: np.ndarray
+    """Mean over each pixel of what is certain, shape (M, N), row 0 at the least y [e/Å²]."""
+    at_most_e_per_a2: np.ndarray
+    """Mean of all that may have hit, shape (M, N); NaN where the dose of any is unknown [e/Å²]."""
+    unknown: np.ndarray
+    """Exposures without a known dose that may have hit each pixel, shape (M, N)."""
+    bounds_um: tuple[float, float, float, float]
+    """Left, bottom, right and top (x0, y0, x1, y1) in stage coordinates [µm]."""
+
+    @property
+    def pixel_um(self) -> tuple[float, float]:
+        """Size (y, x) of a pixel [µm]."""
+        x0, y0, x1, y1 = self.bounds_um
+        rows, columns = self.dose_e_per_a2.shape
+        return (y1 - y0) / rows, (x1 - x0) / columns
+
+    def place_of(self, row: float, column: float) -> tuple[float, float]:
+        """Return the place (x, y) of a pixel's centre in stage coordinates [µm]."""
+        height, width = self.pixel_um
+        return self.bounds_um[0] + (column + 0.5) * width, self.bounds_um[1] + (row + 0.5) * height
+
+
+def coverage(
+    polygons_um: Sequence[np.ndarray],
+    weights: np.ndarray,
+    *,
+    bounds_um: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    prior: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the sum of weighted polygons, averaged over each pixel of a raster.
+
+    Parameters
+    ----------
+    polygons_um
+        Simple polygons, corners (x, y), each of shape (V, 2) [µm].
+    weights
+        What each has inside, shape (P,).
+    bounds_um
+        Left, bottom, right and top (x0, y0, x1, y1) [µm].
+    shape
+        Rows and columns (M, N).
+    prior
+        What each at the least stands upon, in the order given, shape (P,); by default nothing.
+
+    Returns
+    -------
+    ndarray of shape (M, N)
+        Row 0 at the least y.
+
+    Notes
+    -----
+    Exact up to rounding: signed areas of the pieces of each edge are gathered, and summed along
+    the rows. The cost is that of the pixels along the edges.
+
+    Examples
+    --------
+    >>> half = np.array([(0, 0), (2, 0), (2, 2.0)])
+    >>> coverage([half], np.array([1.0]), bounds_um=(0, 0, 2, 2), shape=(2, 2)).tolist()
+    [[0.5, 1.0], [0.0, 0.5]]
+    """
+    from interphase.dose.coverage_kernels import accumulate
+
+    x, y, starts = _in_pixels(polygons_um, bounds_um, shape)
+    total = np.zeros(shape)
+    stated = np.zeros(len(polygons_um)) if prior is None else np.asarray(prior, dtype=float)
+    accumulate(x, y, starts, np.asarray(weights, dtype=float), stated, total)
+    return total
+
+
+def _in_pixels(
+    polygons_um: Sequence[np.ndarray],
+    bounds_um: tuple[float, float, float, float],
+    shape: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    starts = np.zeros(len(polygons_um) + 1, dtype=np.int64)
+    np.cumsum([len(polygon) for polygon in polygons_um], out=starts[1:])
+    x0, y0, x1, y1 = bounds_um
+    corners = np.concatenate(polygons_um) if len(polygons_um) else np.zeros((0, 2))
+    x = (corners[:, 0] - x0) * (shape[1] / (x1 - x0))
+    y = (corners[:, 1] - y0) * (shape[0] / (y1 - y0))
+    return x, y, starts
+
+
+def draw_map(
+    rows: Rows,
+    others: Rows,
+    *,
+    bounds_um: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    until_s: float | None,
+) -> DoseMap:
+    """Return the map of exposures, of which `others` holds those that may be everywhere."""
+    from interphase.dose.coverage_kernels import count
+
+    if len(bounds_um) != 4 or not np.isfinite(bounds_um).all():
+        raise ParameterError(f"bounds_um is {bounds_um!r}: expected (x0, y0, x1, y1) in µm")
+    if not (bounds_um[0] < bounds_um[2] and bounds_um[1] < bounds_um[3]):
+        raise ParameterError(f"bounds_um is {bounds_um!r}: expected x0 < x1 and y0 < y1")
+    if len(shape) != 2 or not all(1 <= size <= 16384 for size in shape):
+        raise ParameterError(f"shape is {shape!r}: expected rows and columns, 1 to 16384")
+    least, most = elapsed(rows.start_s, rows.duration_s, until_s)
+    begun = np.ones(len(rows), dtype=bool) if until_s is None else rows.start_s <= until_s
+    prior = np.where(begun & np.isfinite(rows.start_s), rows.prior, 0.0)
+    view: dict[str, Any] = {"bounds_um": bounds_um, "shape": shape}
+    sure, sure_of = _outlines(rows, certain=True)
+    dose = np.nan_to_num(rows.dose)
+    certain = coverage(sure, (dose * least)[sure_of], prior=prior[sure_of], **view)
+    may, may_of = _outlines(rows, certain=False)
+    known = np.isfinite(rows.most_dose)
+    upper = np.nan_to_num(rows.most_dose) * most
+    possible = certain.copy()
+    # Where all is known, which is common, there is nothing to draw a second time.
+    if [*map(id, may)] != [*map(id, sure)] or not np.array_equal(upper, dose * least):
+        possible = coverage(may, upper[may_of], prior=prior[may_of], **view)
+    anywhere = others.everywhere
+    some = anywhere & (elapsed(others.start_s, others.duration_s, until_s)[1] > 0)
+    part = elapsed(others.start_s, others.duration_s, until_s)[1]
+    possible += float((np.nan_to_num(others.most_dose) * part)[some].sum())
+    unknown = np.zeros(shape, dtype=np.int64)
+    vague = [n for n, of in enumerate(may_of) if not known[of] and most[of] > 0]
+    x, y, starts = _in_pixels([may[n] for n in vague], bounds_um, shape)
+    x0, y0, x1, y1 = bounds_um
+    count(x, y, starts, unknown)
+    unknown += int((some & ~np.isfinite(others.most_dose)).sum())
+    possible = np.where(unknown > 0, np.nan, np.maximum(possible, certain))
+    return DoseMap(
+        dose_e_per_a2=certain,
+        at_most_e_per_a2=possible,
+        unknown=unknown,
+        bounds_um=(float(x0), float(y0), float(x1), float(y1)),
+    )
+
+
+def _outlines(rows: Rows, *, certain: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return what exposures certainly cover, or may cover where that is bounded; and of which."""
+    from interphase.dose.footprint import disc
+
+    outlines: list[np.ndarray] = []
+    numbers: list[int] = []
+    exact = (rows.uncertain == 0) & (rows.lit | certain)
+    for n, (outline, known) in enumerate(zip(rows.footprint, exact.tolist(), strict=True)):
+        made = outline
+        if outline is None or not known:
+            spare = float(rows.uncertain[n])
+            if certain:
+                usable = outline is not None and np.isfinite(spare)
+                made = shrunk(outline, spare) if usable and outline is not None else None
+            elif rows.everywhere[n]:
+                made = None
+            elif rows.lit[n] and outline is not None:
+                made = grown(outline, spare)
+            else:
+                # A polygon of a disc's area dips below its edge by 0.1 %.
+                made = disc(2.01 * (float(rows.reach[n]) + spare)) + rows.place[n]
+        if made is not None:
+            outlines.append(made)
+            numbers.append(n)
+    return outlines, np.array(numbers, dtype=np.int64)

@@ -1,0 +1,235 @@
+"""From what files say to exposures, and which numbers are refused."""
+
+import math
+import pickle
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from interphase.acquisition import Acquisition, Kind, Origin, Source, Stage
+from interphase.dose import Exposure, Purpose, area_um2, camera_rectangle, exposures_of
+from interphase.errors import ParameterError
+from interphase.io import SessionConfig
+
+STAGE = Stage(x_um=10.0, y_um=-3.0, alpha_deg=0.0)
+
+
+def image(**more):
+    values = {
+        "kind": Kind.IMAGE, "shape": (400, 600), "pixel_size_a": 10.0, "dose_e_per_a2": 40.0,
+        "stage": STAGE, "beam_energy_kev": 300.0,
+    } | more  # fmt: skip
+    sources = {
+        name: Source(origin=Origin.HEADER, detail=name)
+        for name, value in values.items()
+        if value is not None and name not in {"kind", "shape"}
+    }
+    return Acquisition(**values, sources=sources)
+
+
+def only(acquisition, name="a.mrc", **session):
+    (shot,) = exposures_of({name: acquisition}, session=SessionConfig(**session))
+    return shot
+
+
+def test_an_image_records_its_pixels_and_the_beam_reaches_beyond():
+    shot = only(image(beam_diameter_a=9000.0), image_rotation_deg=90.0)
+    assert shot.place_um == (10.0, -3.0)
+    assert np.ptp(shot.recorded_um, axis=0) == pytest.approx([0.4, 0.6])
+    assert area_um2(shot.illuminated_um) == pytest.approx(math.pi * 0.45**2)
+    assert shot.electrons == pytest.approx(40.0 * math.pi * 4500**2)
+    assert shot.position_uncertain_um == 0.0
+    assert shot.sources["dose_e_per_a2"] == "file header: dose_e_per_a2"
+    assert "beam_diameter_a = 9000 Å" in shot.sources["illuminated_um"]
+
+
+def test_an_unknown_width_of_the_beam_is_not_invented():
+    shot = only(image())
+    assert shot.illuminated_um is None
+    assert "give `beam_diameter_a`" in shot.sources["illuminated_um"]
+    assert shot.electrons == pytest.approx(40.0 * 400 * 600 * 100)
+
+
+def test_without_a_rotation_what_is_certain_is_within_every_turn_of_the_image():
+    shot = only(image())
+    from interphase.dose import onto_specimen
+
+    for rotation in range(0, 180, 7):
+        turned = onto_specimen(
+            camera_rectangle((400, 600), pixel_size_a=10.0),
+            rotation_deg=rotation,
+            centre_um=(10.0, -3.0),
+        )
+        from interphase.dose.footprint import contains
+
+        assert all(contains([turned], tuple(corner))[0] for corner in shot.inner_um)
+    assert "image_rotation_deg" in shot.sources["inner_um"]
+    assert only(image(), image_rotation_deg=0.0).inner_um is None
+
+
+def test_an_uncalibrated_shift_leaves_the_place_open():
+    shot = only(image(stage=Stage(x_um=1.0, y_um=2.0, beam_shift=(0.02, 0.0))))
+    assert math.isinf(shot.position_uncertain_um)
+    assert "beam shift (0.02, 0)" in shot.uncalibrated_shift
+    assert "beam_shift_um_per_unit" in shot.sources["place_um"]
+
+
+def test_a_calibrated_shift_moves_the_place():
+    stage = Stage(x_um=1.0, y_um=2.0, beam_shift=(0.02, 0.0), image_shift=(1.0, 1.0))
+    shot = only(
+        image(stage=stage), beam_shift_um_per_unit=10, image_shift_um_per_unit=((0, 1), (-1, 0))
+    )
+    assert shot.place_um == pytest.approx((2.2, 1.0))
+    assert shot.position_uncertain_um == 0.0
+    assert shot.uncalibrated_shift == ""
+
+
+def test_a_shift_of_zero_needs_no_calibration():
+    stage = Stage(x_um=1.0, y_um=2.0, beam_shift=(0.0, 0.0), image_shift=(0.0, 0.0))
+    assert only(image(stage=stage)).position_uncertain_um == 0.0
+
+
+def test_the_reach_of_the_beam_bounds_what_is_open():
+    shot = only(image(stage=Stage(x_um=1.0, y_um=2.0, beam_shift=(0.02, 0))), beam_reach_um=15.0)
+    assert (shot.position_uncertain_um, shot.reach_um) == (15.0, 15.0)
+
+
+def test_without_a_stage_the_place_is_open():
+    shot = only(image(stage=None))
+    assert math.isinf(shot.position_uncertain_um)
+    assert shot.place_um is None
+    assert shot.sources["place_um"] == "no source states the stage"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "purpose"),
+    [
+        ("hole_07.mrc", {}, Purpose.RECORD),
+        ("movie.tif", {"kind": Kind.MOVIE, "shape": (3, 400, 600)}, Purpose.RECORD),
+        ("GridSquare_0123.xml", {"kind": Kind.METADATA, "shape": ()}, Purpose.SEARCH),
+        ("grid1_search_0001.mrc", {}, Purpose.SEARCH),
+        ("autofocus_3.mrc", {}, Purpose.FOCUS),
+        ("refocused_grain.mrc", {}, Purpose.RECORD),
+        ("tuna.mrc", {}, Purpose.RECORD),
+        ("saed.dm4", {"kind": Kind.DIFFRACTION, "pixel_size_a": None}, Purpose.DIFFRACTION),
+        ("haadf.emd", {"mode": "STEM"}, Purpose.SCAN),
+    ],
+)
+def test_the_purpose_follows_from_name_and_kind(name, more, purpose):
+    assert only(image(**more), name).purpose is purpose
+
+
+def test_session_toml_knows_the_purpose_best():
+    config = {"files": {"spot*.mrc": {"purpose": "focus"}}}
+    assert only(image(), "spot1.mrc", **config).purpose is Purpose.FOCUS
+    assert only(image(), "other.mrc", **config).purpose is Purpose.RECORD
+
+
+def scan(**more):
+    return image(
+        mode="STEM", dwell_time_s=1e-5, beam_current_pa=10.0, pixel_size_a=10.0,
+        dose_e_per_a2=6.2415, **more,
+    )  # fmt: skip
+
+
+def test_a_scan_illuminates_what_it_records():
+    shot = only(scan(), image_rotation_deg=0.0)
+    assert area_um2(shot.illuminated_um) == pytest.approx(0.4 * 0.6)
+    assert (shot.recorded_um == shot.illuminated_um).all()
+    assert shot.local_dose_e_per_a2 is None
+
+
+def test_a_scan_with_gaps_keeps_both_doses():
+    shot = only(scan(beam_diameter_a=2.0))
+    assert shot.dose_e_per_a2 == pytest.approx(6.2415)
+    assert shot.local_dose_e_per_a2 == pytest.approx(624.15 / math.pi, rel=1e-4)
+
+
+def test_what_flies_back_is_counted_at_the_edge():
+    session = SessionConfig(flyback_time_s=2e-4, image_rotation_deg=0.0)
+    shot, edge = exposures_of({"a.emd": scan(frames=3)}, session=session)
+    assert edge.key == "a.emd flyback"
+    assert edge.electrons == pytest.approx(10e-12 * 2e-4 * 400 * 3 / 1.602176634e-19)
+    assert edge.illuminated_um[:, 0].min() == pytest.approx(shot.recorded_um[:, 0].min())
+    assert np.ptp(edge.illuminated_um, axis=0) == pytest.approx([1e-3, 0.4])
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "rows", "columns"),
+    [
+        (Kind.SCAN_4D, (8, 5, 256, 256), 8, 5),
+        (Kind.SPECTRUM_IMAGE, (8, 5, 2048), 8, 5),
+        (Kind.SPECTRUM_IMAGE, (7, 2048), 1, 7),
+    ],
+)
+def test_scans_of_patterns_and_spectra_cover_their_positions(kind, shape, rows, columns):
+    acquisition = image(
+        kind=kind, shape=shape, pixel_size_a=None, scan_step_a=100.0, mode="STEM",
+        dwell_time_s=1e-3,
+    )  # fmt: skip
+    shot = only(acquisition, image_rotation_deg=0.0)
+    assert np.ptp(shot.recorded_um, axis=0) == pytest.approx([0.01 * columns, 0.01 * rows])
+
+
+def test_two_files_of_one_exposure_give_one():
+    when = datetime(2026, 1, 1, 12)
+    one = image(time=when, exposure_time_s=1.0, dose_e_per_a2=None)
+    other = image(time=when, exposure_time_s=1.0)
+    (shot,) = exposures_of({"x.mrc": one, "x_Fractions.tiff": other})
+    assert (shot.key, shot.dose_e_per_a2) == ("x_Fractions.tiff", 40.0)
+    later = image(time=when.replace(second=1), exposure_time_s=1.0)
+    assert len(exposures_of({"x.mrc": other, "y.mrc": later})) == 2
+
+
+def test_exposures_of_one_file_are_numbered():
+    shots = exposures_of({"t.mdoc": [image(dose_e_per_a2=float(n)) for n in (1, 2)]})
+    assert [shot.key for shot in shots] == ["t.mdoc#0", "t.mdoc#1"]
+    assert {shot.file for shot in shots} == {"t.mdoc"}
+
+
+def test_times_of_the_minority_with_a_zone_are_left_out():
+    when = datetime(2026, 1, 1, 12)
+    shots = exposures_of(
+        {
+            "a.mrc": image(time=when),
+            "b.mrc": image(time=when.replace(second=1)),
+            "c.mrc": image(time=when.replace(tzinfo=UTC)),
+        }
+    )
+    assert [shot.time is None for shot in shots] == [False, False, True]
+    assert "with a time zone" in shots[2].sources["time"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"dose_e_per_a2": -1.0}, r"dose_e_per_a2 of a is -1\.0: expected a finite number of e/Å²"),
+        ({"dose_e_per_a2": math.nan}, "dose_e_per_a2 of a is nan"),
+        ({"dose_e_per_a2": 2.5e21}, r"dose_e_per_a2 of a is 2\.5e\+21.*was it given in e/m²"),
+        ({"dose_e_per_a2": 2.5e-19}, r"dose_e_per_a2 of a is 2\.5e-19.*converted from e/m² twice"),
+        ({"dose_rate_e_per_a2_s": 4e21}, r"dose_rate_e_per_a2_s of a is 4e\+21 e/Å²/s.*e/m²"),
+        ({"prior_dose_e_per_a2": math.inf}, "prior_dose_e_per_a2 of a is inf"),
+        ({"dose_e_per_a2": "40"}, "dose_e_per_a2 of a is '40': expected a number"),
+        ({"dose_e_per_a2": 4e10}, r"dose_e_per_a2 of a is 4e\+10.*was it given in e/nm², 100"),
+        ({"place_um": (1.0, math.nan)}, r"place_um of a is .*expected \(x, y\)"),
+        ({"duration_s": 0.0}, r"duration_s of a is 0\.0"),
+        ({"alpha_deg": 90.0}, "alpha_deg of a is 90"),
+        ({"beam_energy_kev": 3e5}, "did you give eV"),
+        ({"purpose": "portrait"}, "purpose of a is 'portrait': expected one of search, focus"),
+        ({"time": "yesterday"}, "time of a is 'yesterday': expected a datetime"),
+        ({"recorded_um": np.zeros((4, 2))}, "recorded_um of a: a footprint has no area"),
+        ({"position_uncertain_um": -1.0}, "position_uncertain_um of a"),
+        ({"key": ""}, "key is ''"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_by_name(values, said):
+    with pytest.raises(ParameterError, match=said):
+        Exposure(**{"key": "a", "purpose": "record"} | values)
+
+
+def test_exposures_can_be_sent_between_processes():
+    shot = only(image())
+    again = pickle.loads(pickle.dumps(shot))
+    assert (again.recorded_um == shot.recorded_um).all()
+    assert (again.key, again.sources) == (shot.key, shot.sources)
