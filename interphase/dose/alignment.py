@@ -1,6 +1,6 @@
 """How far the specimen drifted in each frame of a movie, at doses at which no frame shows it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,10 @@ SIGNIFICANT = 5.0
 PATTERN_ERROR = 1.5
 # Powers that are so many standard deviations of noise above those around stand out.
 STANDS_OUT = 5.0
-# Halves of the frequencies that differ by more found different tracks [px].
+# Searches that differ by more in any frame found different tracks [px].
 DIFFERENT_PX = 1.0
+# Median of the square of a normal variable over its variance.
+MEDIAN_OF_CHI2 = 0.4549
 # Side of the smallest frame that is aligned [px].
 SMALLEST_PX = 64
 
@@ -140,9 +142,13 @@ def align_movie(frames: Any) -> Alignment:
     ]
     best = max(found, key=lambda track: track.model.log_likelihood)
     apart = tracks[0].shifts_px - tracks[1].shifts_px
-    distance = float(np.sqrt(np.square(apart).sum(axis=1).mean()))
     expected = np.square(tracks[0].sigma_px) + np.square(tracks[1].sigma_px)
-    sigma = best.sigma_px * np.sqrt(max(1.0, float(np.mean(np.square(apart) / expected))))
+    # The median does not know of a frame that one of the halves has lost.
+    wider = max(1.0, float(np.median(np.square(apart) / expected)) / MEDIAN_OF_CHI2)
+    sigma = best.sigma_px * np.sqrt(wider)
+    # Both started from a half of their own, and saw the same.
+    distance = np.hypot(*(found[0].shifts_px - found[1].shifts_px).T)
+    ambiguous = float(distance.max()) > DIFFERENT_PX
     error = float(np.sqrt(np.square(sigma).sum(axis=1).mean()))
     sentence = (
         f"The specimen moved by {_farthest(best.shifts_px):.1f} px; its places are known to "
@@ -150,10 +156,13 @@ def align_movie(frames: Any) -> Alignment:
     )
     if unused:
         sentence += f" {len(unused)} of {shape[0]} frames hold nothing and follow from the others."
-    if distance > DIFFERENT_PX:
-        sentence += f" Two halves of the spatial frequencies differ by {distance:.1f} px."
+    if ambiguous:
+        sentence += (
+            f" Two searches, each begun with half of the spatial frequencies, differ by "
+            f"{distance.max():.1f} px in frame {distance.argmax()}."
+        )
     return Alignment(
-        assessment=Assessment.AMBIGUOUS if distance > DIFFERENT_PX else Assessment.OK,
+        assessment=Assessment.AMBIGUOUS if ambiguous else Assessment.OK,
         sentence=sentence,
         shifts_px=best.shifts_px,
         sigma_px=sigma,
@@ -205,12 +214,11 @@ def read_spectra(frames: Any) -> tuple[Spectra | None, str]:
         field_px=(rows, columns),
         white_pattern=max(float(pattern), 0.0),
     )
-    _tame(spectra)
-    return spectra, ""
+    return _tamed(spectra), ""
 
 
-def _tame(spectra: Spectra) -> None:
-    """Lower, in place, what stands out of its surroundings in the spectrum of single frames.
+def _tamed(spectra: Spectra) -> Spectra:
+    """Return spectra in which nothing stands out of its surroundings; those given are used up.
 
     Fringes of a crystal fit again and again, a spacing further each time; they would outvote the
     film between them, which fits once.
@@ -224,6 +232,7 @@ def _tame(spectra: Spectra) -> None:
     lower = np.where(stands_out, 1 / np.sqrt(excess), 1).astype(np.float32)
     for f in seen:
         spectra.values[f] *= lower
+    return replace(spectra)
 
 
 def _usual_pixels(frames: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -52,6 +52,8 @@ class Spectra:
     """Ring of each frequency, shape (K,)."""
     k: np.ndarray = field(init=False)
     """Frequencies (row, column) [1/px], shape (2, K)."""
+    power: np.ndarray = field(init=False)
+    """Mean power of each frame in each ring, shape (F, R)."""
 
     def __post_init__(self) -> None:
         top = self.grid[0]
@@ -63,6 +65,8 @@ class Spectra:
         ring = np.minimum(ring, RINGS - 1)
         object.__setattr__(self, "k", k.astype(np.float32))
         object.__setattr__(self, "ring", ring)
+        power = [self.by_ring(np.square(np.abs(frame))) for frame in self.values]
+        object.__setattr__(self, "power", np.array(power))
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -182,7 +186,9 @@ def fit(spectra: Spectra, frames: range, shifts_px: np.ndarray) -> Model:
     values, gain = s.values[_slice(frames)], s.gain[_slice(frames)]
     sums(values, gain, *tables, s.rows, s.columns, moving, fixed, overlap)
     total = float(np.square(gain).sum())
-    specimen_power, pattern_power, noise = _powers(s, values, gain, moving, fixed, overlap)
+    specimen_power, pattern_power, noise = _powers(
+        s, gain, s.power[_slice(frames)], moving, fixed, overlap
+    )
     u_ring, v_ring = specimen_power / noise, pattern_power / noise
     u, v = (x[s.ring].astype(np.float32) for x in (u_ring, v_ring))
     determinant = (1 + u * total) * (1 + v * total) - u * v * np.square(np.abs(overlap))
@@ -210,8 +216,8 @@ def fit(spectra: Spectra, frames: range, shifts_px: np.ndarray) -> Model:
 
 def _powers(
     s: Spectra,
-    values: np.ndarray,
     gain: np.ndarray,
+    own_power: np.ndarray,
     moving: np.ndarray,
     fixed: np.ndarray,
     overlap: np.ndarray,
@@ -224,11 +230,9 @@ def _powers(
     seen = gain > 0
     total = float(np.square(gain).sum())
     scale = total / seen.sum()
-    each = np.mean([s.by_ring(np.square(np.abs(y))) for y in values[seen]], axis=0)
+    each = own_power[seen].mean(axis=0)
     # What frames have in common, beyond the noise of each by itself.
-    own = np.zeros(RINGS)
-    for g, y in zip(gain[seen], values[seen], strict=True):
-        own += (g / total) ** 2 * s.by_ring(np.square(np.abs(y)))
+    own = np.square(gain / total) @ own_power
     common_moving = s.by_ring(np.square(np.abs(moving))) / total**2 - own
     common_fixed = s.by_ring(np.square(np.abs(fixed))) / total**2 - own
     q = s.by_ring(np.square(np.abs(overlap))) / total**2

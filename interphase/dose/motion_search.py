@@ -87,7 +87,7 @@ def best_stretch(spectra: Spectra) -> Stretch:
 
     s = spectra
     number, shape, step = len(s.values), s.map_shape, s.map_step_px
-    power = np.mean([s.by_ring(np.square(np.abs(y))) for y in s.values], axis=0)
+    power = s.power.mean(axis=0)
     white = (1 / np.sqrt(np.maximum(power, 1e-12)))[s.ring].astype(np.float32)
     length = np.hypot(*s.k)
     bands = [np.exp(-0.5 * np.square(length / w)).astype(np.float32) for w in WIDTHS]

@@ -245,6 +245,25 @@ def test_the_slope_of_the_likelihood_is_its_derivative(small):
         assert slope[frame, axis] == pytest.approx(numeric, rel=1e-3, abs=1e-3)
 
 
+def test_pairs_of_frames_keep_what_frames_say_together(small):
+    frames, _, _ = small
+    spectra, _ = read_spectra(frames[:7])
+    pairs = spectra.in_pairs()
+    assert len(pairs.values) == 4
+    np.testing.assert_allclose((pairs.gain**2).sum(), (spectra.gain**2).sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        pairs.gain @ pairs.values, spectra.gain @ spectra.values, rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_array_equal(spectra.values, read_spectra(frames[:7])[0].values)
+
+
+def test_many_frames_of_few_electrons_are_aligned_by_way_of_pairs():
+    frames, truth = movie(np.random.default_rng(8), frames=80, side=256, counts=0.4, far_px=10.0)
+    found = align_movie(frames)
+    assert found.assessment is Assessment.OK
+    assert residual_px(found, truth)[0] < 0.3
+
+
 def test_two_frames_are_aligned_where_they_show_enough():
     rng = np.random.default_rng(9)
     image = rng.gamma(10.0, 2.0, (160, 160))
