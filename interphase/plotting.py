@@ -31,6 +31,9 @@ that read best on a grey image first."""
 UNKNOWN_COLOUR = "#FFFFFF"
 """Outline of regions that are crystalline but none of the candidates."""
 
+DOSE_COLOURS = "YlOrRd"
+"""Matplotlib's name of the colours of a dose: from pale for little to dark for much."""
+
 
 def phase_colours(phases: Iterable[str]) -> dict[str, str]:
     """Give each phase a colour, the same wherever the same phases are listed.
@@ -396,4 +399,38 @@ def plot_doses(ax: Axes, names: Sequence[str], doses_e_per_a2: Sequence[float | 
     ax.set_xticks(places, names, rotation=45, ha="right")
     ax.set_ylabel("dose (e/Å²)")
     ax.set_ylim(bottom=0)
+    return ax
+
+
+def plot_dose_map(
+    ax: Axes, dose_e_per_a2: np.ndarray, *, bounds_um: tuple[float, float, float, float]
+) -> Axes:
+    """Show the accumulated dose in stage coordinates, on a logarithmic scale of colours.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw on.
+    dose_e_per_a2
+        ndarray of shape (M, N), row 0 at the least y [e/Å²]; where it is 0 nothing is drawn.
+    bounds_um
+        Left, bottom, right and top (x0, y0, x1, y1) [µm].
+    """
+    from matplotlib.colors import LogNorm
+
+    x0, y0, x1, y1 = bounds_um
+    # Sums of areas leave rounding where nothing fell.
+    nothing = dose_e_per_a2 <= 1e-9 * dose_e_per_a2.max(initial=0.0)
+    known = dose_e_per_a2[~nothing]
+    shown = ax.imshow(
+        np.ma.masked_where(nothing, dose_e_per_a2),
+        origin="lower",
+        extent=(x0, x1, y0, y1),
+        norm=LogNorm(max(known.min(), known.max() / 1e4), known.max()) if known.size else None,
+        cmap=DOSE_COLOURS,
+        interpolation="nearest",
+    )
+    ax.set_xlabel("stage x (µm)")
+    ax.set_ylabel("stage y (µm)")
+    ax.figure.colorbar(shown, ax=ax, label="dose (e/Å²)", shrink=0.8)
     return ax

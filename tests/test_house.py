@@ -23,7 +23,17 @@ from interphase.diffraction import PhaseMap
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROOMS = ("io", "phases", "plotting", "diffraction", "simulation", "session", "report")
+ROOMS = (
+    "io",
+    "phases",
+    "plotting",
+    "diffraction",
+    "dose",
+    "eels",
+    "simulation",
+    "session",
+    "report",
+)
 
 
 def block(mark: str) -> str:

@@ -38,6 +38,14 @@ def test_a_tutorial_runs_and_shows_what_its_words_say(path: Path, tmp_path: Path
         assert found[0] < found[2]
         assert int(silent) > 0
         return
+    if path.stem == "how_much_did_my_specimen_get":
+        assert "Lower bound: 1 exposure of unknown dose." in printed
+        assert "before record_2: 400.1 e/Å² from 3 exposures." in printed
+        assert "over the 500 e/Å² of Li2CO3, passed in record_2.mrc.mdoc" in printed
+        # The movie was made with 200.
+        (low, high) = re.findall(r"Li2CO3 ([\d.]+) to ([\d.]+) e/Å² - power", printed)[0]
+        assert float(low) < 200 < float(high)
+        return
     if path.stem == "li2o_or_li2co3":
         assert "2 crystalline places: Li2CO3 in 1, Li2O in 1." in printed
         sets = [int(n) for n in re.findall(r"scale known to .* (\d+) answers", printed)]

@@ -3,7 +3,9 @@
 import typer
 
 from interphase.cli.common import guarded, set_debug, version
+from interphase.cli.damage import damage
 from interphase.cli.demo import demo
+from interphase.cli.dose import dose
 from interphase.cli.identify import identify
 from interphase.cli.info import info
 from interphase.cli.phases import phases
@@ -33,7 +35,7 @@ def _options(
     set_debug(debug)
 
 
-for verb in (demo, info, phases, identify, run, simulate):
+for verb in (demo, info, phases, damage, identify, dose, run, simulate):
     app.command()(guarded(verb))
 
 

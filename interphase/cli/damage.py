@@ -120,8 +120,13 @@ def _stated(
 
 
 def _record(fact: "DamageFact", session: Path | None, *, json: bool) -> int:
+    from interphase.errors import ParameterError
     from interphase.phases import dose_range, record_damage
 
+    if session is not None and not session.is_dir():
+        raise ParameterError(
+            f"--session is {session}, which is no folder: name the one that holds the session.toml"
+        )
     path = record_damage(fact, None if session is None else session / "damage.toml")
     if json:
         print_json({"phase": fact.phase, "recorded": fact, "file": str(path)})

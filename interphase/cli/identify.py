@@ -40,7 +40,11 @@ def identify(
         float | None, typer.Option(metavar="Å", help="Sampling of the images [Å].")
     ] = None,
     reciprocal_pixel_size: Annotated[
-        float | None, typer.Option(metavar="1/Å", help="Sampling of the patterns [1/Å].")
+        float | None,
+        typer.Option(
+            metavar="1/Å",
+            help="Sampling of the patterns [1/Å]; files without any unit are taken for patterns.",
+        ),
     ] = None,
     beam_energy: Annotated[
         float | None, typer.Option(metavar="keV", help="Beam energy [keV].")

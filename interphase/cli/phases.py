@@ -5,9 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interphase.cli.common import OK, console, literal, print_json
+from interphase.cli.damage import print_facts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+    from interphase.phases import Phase
 
 
 def phases(
@@ -44,13 +49,17 @@ def phases(
     else:
         rows = ambiguity_rows(ambiguous_pairs(found, tolerance=ambiguous / 100))
     if json:
+        if ambiguous is None:
+            rows = [
+                {
+                    **row,
+                    "damage": damage_facts(phase),
+                    "made_by_beam_from": [fact.phase for fact in beam_origins(phase)],
+                }
+                for row, phase in zip(rows, found, strict=True)
+            ]
         for row in rows:
-            name = str(row.get("identifier", ""))
-            known = {
-                "damage": damage_facts(name),
-                "made_by_beam_from": [fact.phase for fact in beam_origins(name)],
-            }
-            print_json({**row, **known} if name else row)
+            print_json(row)
         return OK
 
     from rich.table import Table
@@ -71,7 +80,7 @@ def phases(
                 literal(row["source"]),
             )
         screen.print(table)
-        _print_damage(screen, [phase.identifier for phase in found])
+        _print_damage(screen, found)
         screen.print(f"\nSets: {', '.join(phase_sets())}")
     elif not rows:
         screen.print(
@@ -93,30 +102,13 @@ def phases(
     return OK
 
 
-def _print_damage(screen: "Console", phases: list[str]) -> None:
+def _print_damage(screen: "Console", phases: "Sequence[Phase]") -> None:
     """Print what the beam is known to do to these phases, and out of what it makes them."""
-    from rich.table import Table
-
-    from interphase.phases import beam_origins, damage_facts, dose_range
+    from interphase.phases import beam_origins, damage_facts
 
     facts = [fact for phase in phases for fact in (*damage_facts(phase), *beam_origins(phase))]
     if not facts:
         return
     screen.print("\n[bold]What the beam is known to do[/]")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ("phase", "what happens", "dose", "seen by", "keV", "K", "e/Å²/s", "grade", "source")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for fact in dict.fromkeys(facts):
-        measured = (fact.beam_energy_kev, fact.temperature_k, fact.dose_rate_e_per_a2_s)
-        table.add_row(
-            literal(fact.phase),
-            literal(fact.process + (f" to {fact.product}" if fact.product else "")),
-            dose_range(fact.bracket_e_per_a2) or literal(fact.missing),
-            literal(fact.criterion),
-            *("?" if value is None else f"{value:g}" for value in measured),
-            fact.grade,
-            literal(fact.source),
-        )
-    screen.print(table)
+    print_facts(screen, facts)
     screen.print("Of phases that are not listed here no critical dose could be sourced.")

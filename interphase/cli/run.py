@@ -81,6 +81,8 @@ def run(
         screen.print(table)
         screen.print()
         screen.print(literal(session_sentence(result.files)), style="bold")
+        if result.account is not None:
+            screen.print(literal(f"{result.account.sentence} {result.account.bound}"))
         kept = sum(1 for file in result.files if file.key) - result.measured
         screen.print(f"{result.measured} measured, {kept} kept from before.")
         screen.print(f"Report: {literal(report)}", soft_wrap=True)

@@ -80,7 +80,9 @@ def combine(
     phases = (1 - misfit) * phases + misfit * _of_misfits(phases @ scale, unknown)[:, :, None]
     joint = np.einsum("c,rce->re", share, phases) + unknown_prior * unknown[:, None]
     joint = joint / np.maximum(joint.max(axis=1, keepdims=True), np.finfo(float).tiny)
-    log_factor = np.log((1 - ODD_PLACE) * joint + ODD_PLACE)
+    # What noise made tells nothing of the scale.
+    telling = (1 - ODD_PLACE) * (1 - chance[:, None])
+    log_factor = np.log(telling * joint + 1 - telling)
     log_belief = np.log(np.maximum(scale, np.finfo(float).tiny)) + log_factor.sum(axis=0)
     others = _normalised(log_belief - log_factor)
 

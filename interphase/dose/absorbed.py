@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 from interphase.errors import ParameterError
 from interphase.phases.elements import atomic_mass, atomic_number
@@ -96,9 +97,10 @@ def charge_per_mass(composition: Mapping[str, float]) -> float:
 
 
 def _check(composition: Mapping[str, float]) -> None:
-    numbers = list(composition.values())
-    if not numbers or not all(0 <= number < math.inf for number in numbers) or not any(numbers):
+    numbers = list(composition.values()) if isinstance(composition, Mapping) else []
+    known = all(isinstance(number, Real) and 0 <= number < math.inf for number in numbers)
+    if not known or not any(numbers):
         raise ParameterError(
-            f"composition is {dict(composition)!r}: expected atoms per formula, such as "
+            f"composition is {composition!r}: expected atoms per formula, such as "
             "{'Li': 2, 'O': 1}"
         )

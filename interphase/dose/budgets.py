@@ -97,8 +97,12 @@ def passed(
         lasted = np.nan_to_num(float(rows.duration_s[n]))
         share = (budget - before) / float(dose[n]) * float(part[n])
         moment = datetime(1970, 1, 1, tzinfo=UTC if zoned else None)
-        moment += timedelta(seconds=float(rows.start_s[n]) + share * lasted)
-        said = f", passed in {key} at {moment:%Y-%m-%d %H:%M:%S}"
+        said = f", passed in {key}"
+        try:
+            moment += timedelta(seconds=float(rows.start_s[n]) + share * lasted)
+            said += f" at {moment:%Y-%m-%d %H:%M:%S}"
+        except OverflowError:  # beyond the calendar: what is stated of time or duration is wrong
+            moment = None
     where = f"at ({place_um[0]:.3f}, {place_um[1]:.3f}) µm"
     return OverBudget(
         place_um=place_um,

@@ -7,6 +7,7 @@ known that holds for more than the material it was measured on.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -104,11 +105,16 @@ def mean_fading(
     [0.6321]
     """
     before, after = _accumulated(before_e_per_a2), _accumulated(after_e_per_a2)
+    if before.shape != after.shape:
+        raise ParameterError(
+            f"before_e_per_a2 has shape {before.shape} and after_e_per_a2 {after.shape}: expected "
+            "one dose before and one after each exposure"
+        )
     if np.any(after < before):
         raise ParameterError(
             "after_e_per_a2 is smaller than before_e_per_a2 somewhere: an exposure adds dose"
         )
-    if not critical_dose_e_per_a2 > 0:
+    if not isinstance(critical_dose_e_per_a2, Real) or not critical_dose_e_per_a2 > 0:
         raise ParameterError(
             f"critical_dose_e_per_a2 is {critical_dose_e_per_a2!r}: expected a dose above 0 e/Å²"
         )
@@ -153,7 +159,7 @@ def incubation_fading(
     [1.0, 0.747, 0.02]
     """
     hit = _dose("hit_dose_e_per_a2", hit_dose_e_per_a2)
-    if not 1 <= hits < math.inf:
+    if not isinstance(hits, Real) or not 1 <= hits < math.inf:
         raise ParameterError(f"hits is {hits!r}: expected a finite number of at least 1")
     with np.errstate(divide="ignore"):
         whole = np.log(-np.expm1(-_accumulated(dose_e_per_a2) / hit))
@@ -218,6 +224,6 @@ def _accumulated(dose_e_per_a2: np.ndarray | float) -> np.ndarray:
 
 
 def _dose(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
+    if not isinstance(value, Real) or not 0 < value < math.inf:
         raise ParameterError(f"{name} is {value!r}: expected a finite dose above 0 e/Å²")
     return value

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from interphase.dose.footprint import checked_polygon, disc
 from interphase.dose.places import grown, shrunk
 from interphase.dose.rows import Rows
 from interphase.dose.totals import elapsed
@@ -66,6 +68,12 @@ def coverage(
     ndarray of shape (M, N)
         Row 0 at the least y.
 
+    Raises
+    ------
+    ParameterError
+        A polygon is none or crosses itself, there are not as many weights as polygons, or the
+        raster has no area or no pixels.
+
     Notes
     -----
     Exact up to rounding: signed areas of the pieces of each edge are gathered, and summed along
@@ -77,6 +85,28 @@ def coverage(
     >>> coverage([half], np.array([1.0]), bounds_um=(0, 0, 2, 2), shape=(2, 2)).tolist()
     [[0.5, 1.0], [0.0, 0.5]]
     """
+    check_raster(bounds_um, shape)
+    for name, values in (("weights", weights), ("prior", prior)):
+        if values is not None and (
+            np.shape(values) != (len(polygons_um),) or not np.isfinite(values).all()
+        ):
+            raise ParameterError(
+                f"{name} has shape {np.shape(values)}: expected a finite number for each of "
+                f"{len(polygons_um)} polygons"
+            )
+    outlines = [checked_polygon(polygon) for polygon in polygons_um]
+    return _covered(outlines, weights, bounds_um=bounds_um, shape=shape, prior=prior)
+
+
+def _covered(
+    polygons_um: Sequence[np.ndarray],
+    weights: np.ndarray,
+    *,
+    bounds_um: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    prior: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return what `coverage` does, of what was checked: the compiled loop checks nothing."""
     from interphase.dose.coverage_kernels import accumulate
 
     x, y, starts = _in_pixels(polygons_um, bounds_um, shape)
@@ -84,6 +114,22 @@ def coverage(
     stated = np.zeros(len(polygons_um)) if prior is None else np.asarray(prior, dtype=float)
     accumulate(x, y, starts, np.asarray(weights, dtype=float), stated, total)
     return total
+
+
+def check_raster(bounds_um: Sequence[float], shape: Sequence[int]) -> None:
+    """Raise where a raster has no area or no pixels."""
+    try:
+        bounds = np.asarray(bounds_um, dtype=float)
+    except (TypeError, ValueError):
+        bounds = np.zeros(0)
+    if bounds.shape != (4,) or not np.isfinite(bounds).all():
+        raise ParameterError(f"bounds_um is {bounds_um!r}: expected (x0, y0, x1, y1) in µm")
+    if not (bounds[0] < bounds[2] and bounds[1] < bounds[3]):
+        raise ParameterError(f"bounds_um is {bounds_um!r}: expected x0 < x1 and y0 < y1")
+    if np.shape(shape) != (2,) or not all(
+        isinstance(size, Integral) and 1 <= size <= 16384 for size in shape
+    ):
+        raise ParameterError(f"shape is {shape!r}: expected rows and columns, 1 to 16384")
 
 
 def _in_pixels(
@@ -111,26 +157,21 @@ def draw_map(
     """Return the map of exposures, of which `others` holds those that may be everywhere."""
     from interphase.dose.coverage_kernels import count
 
-    if len(bounds_um) != 4 or not np.isfinite(bounds_um).all():
-        raise ParameterError(f"bounds_um is {bounds_um!r}: expected (x0, y0, x1, y1) in µm")
-    if not (bounds_um[0] < bounds_um[2] and bounds_um[1] < bounds_um[3]):
-        raise ParameterError(f"bounds_um is {bounds_um!r}: expected x0 < x1 and y0 < y1")
-    if len(shape) != 2 or not all(1 <= size <= 16384 for size in shape):
-        raise ParameterError(f"shape is {shape!r}: expected rows and columns, 1 to 16384")
+    check_raster(bounds_um, shape)
     least, most = elapsed(rows.start_s, rows.duration_s, until_s)
     begun = np.ones(len(rows), dtype=bool) if until_s is None else rows.start_s <= until_s
     prior = np.where(begun & np.isfinite(rows.start_s), rows.prior, 0.0)
     view: dict[str, Any] = {"bounds_um": bounds_um, "shape": shape}
     sure, sure_of = _outlines(rows, certain=True)
     dose = np.nan_to_num(rows.dose)
-    certain = coverage(sure, (dose * least)[sure_of], prior=prior[sure_of], **view)
+    certain = _covered(sure, (dose * least)[sure_of], prior=prior[sure_of], **view)
     may, may_of = _outlines(rows, certain=False)
     known = np.isfinite(rows.most_dose)
     upper = np.nan_to_num(rows.most_dose) * most
     possible = certain.copy()
     # Where all is known, which is common, there is nothing to draw a second time.
     if [*map(id, may)] != [*map(id, sure)] or not np.array_equal(upper, dose * least):
-        possible = coverage(may, upper[may_of], prior=prior[may_of], **view)
+        possible = _covered(may, upper[may_of], prior=prior[may_of], **view)
     anywhere = others.everywhere
     some = anywhere & (elapsed(others.start_s, others.duration_s, until_s)[1] > 0)
     part = elapsed(others.start_s, others.duration_s, until_s)[1]
@@ -152,8 +193,6 @@ def draw_map(
 
 def _outlines(rows: Rows, *, certain: bool) -> tuple[list[np.ndarray], np.ndarray]:
     """Return what exposures certainly cover, or may cover where that is bounded; and of which."""
-    from interphase.dose.footprint import disc
-
     outlines: list[np.ndarray] = []
     numbers: list[int] = []
     exact = (rows.uncertain == 0) & (rows.lit | certain)

@@ -66,8 +66,9 @@ def follow_edge(
     Notes
     -----
     :math:`\ln B = a + r \ln E` is fitted by Poisson likelihood; the variance of the background
-    under the edge is :math:`J^T C J` with C the inverse of the information of (a, r). What such a
-    fit has too much of it in the mean, some electrons however many there are, is taken off [1]_.
+    under the edge is :math:`J^T C J` with C the inverse of the information of (a, r). In the mean
+    such a background is too high by some electrons, however many there are; these are taken
+    off [1]_.
 
     References
     ----------

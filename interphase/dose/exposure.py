@@ -117,7 +117,7 @@ class Exposure:
         put = object.__setattr__
         if not isinstance(self.key, str) or not self.key:
             raise ParameterError(f"key is {self.key!r}: expected a name that no other exposure has")
-        if self.purpose not in set(Purpose):
+        if self.purpose not in tuple(Purpose):
             known = ", ".join(Purpose)
             raise ParameterError(
                 f"purpose of {self.key} is {self.purpose!r}: expected one of {known}"
@@ -135,6 +135,13 @@ class Exposure:
                 polygon.setflags(write=False)
                 put(self, name, polygon)
         self._check_numbers()
+        if isinstance(self.file, Path):
+            put(self, "file", self.file.as_posix())
+        for name in ("file", "uncalibrated_shift"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ParameterError(
+                    f"{name} of {self.key} is {getattr(self, name)!r}: expected words"
+                )
         footprint = self.footprint_um
         if self.place_um is not None:
             put(self, "place_um", _checked_place(self.key, self.place_um))
@@ -150,18 +157,18 @@ class Exposure:
         _check_dose(self.key, "dose_rate_e_per_a2_s", self.dose_rate_e_per_a2_s, "e/Å²/s")
         for name, unit in (("duration_s", "s"), ("temperature_k", "K")):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and not (_is_number(value) and 0 < value < math.inf):
                 raise ParameterError(
                     f"{name} of {self.key} is {value!r}: expected a finite number of {unit} above 0"
                 )
         for name in ("position_uncertain_um", "reach_um"):
-            if not getattr(self, name) >= 0:
+            if not (_is_number(getattr(self, name)) and getattr(self, name) >= 0):
                 raise ParameterError(
                     f"{name} of {self.key} is {getattr(self, name)!r}: expected µm, at least 0"
                 )
         for name in ("alpha_deg", "beta_deg"):
             tilt = getattr(self, name)
-            if tilt is not None and not abs(tilt) < 90:
+            if tilt is not None and not (_is_number(tilt) and abs(tilt) < 90):
                 raise ParameterError(
                     f"{name} of {self.key} is {tilt!r}: expected a tilt below 90 degrees"
                 )
@@ -202,7 +209,10 @@ def _rebuild(values: dict[str, Any]) -> Exposure:
 
 
 def _checked_place(key: str, place_um: Any) -> tuple[float, float]:
-    place = np.asarray(place_um, dtype=float)
+    try:
+        place = np.asarray(place_um, dtype=float)
+    except (TypeError, ValueError):
+        place = np.zeros(0)
     if place.shape != (2,) or not np.isfinite(place).all():
         raise ParameterError(
             f"place_um of {key} is {place_um!r}: expected (x, y) of the stage in µm"
@@ -210,10 +220,14 @@ def _checked_place(key: str, place_um: Any) -> tuple[float, float]:
     return float(place[0]), float(place[1])
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
 def _check_dose(key: str, name: str, value: float | None, unit: str) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if not _is_number(value):
         raise ParameterError(f"{name} of {key} is {value!r}: expected a number of {unit}")
     if not 0 <= value < math.inf:
         raise ParameterError(

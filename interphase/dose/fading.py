@@ -11,13 +11,16 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.dose.damage import half_dose, mean_decay
-from interphase.dose.likelihood import likelihood_of, maximise
+from interphase.dose.likelihood import likeliest_background, likelihood_of, maximise
 from interphase.dose.signals import FadingSeries, Law
 from interphase.errors import ParameterError
 from interphase.phases import DamageFact
 
 # Products of rate and dose at which nothing has faded, and at which all has within an exposure.
 _NOTHING, _ALL = 1e-6, 50.0
+# Rounds in which the rates are divided: at the least, and at the most, until so many rates lie
+# within the interval; many counts make it narrow.
+_LEAST_ROUNDS, _MOST_ROUNDS, _RESOLVED = 4, 12, 9
 # Probability of the misfit below which the law does not hold.
 _MISFIT = 1e-3
 
@@ -285,9 +288,12 @@ def _explore(
     first = series.after_e_per_a2[0] - series.before_e_per_a2[0]
     rates = np.concatenate([[0.0], np.geomspace(_NOTHING / span, _ALL / first, 60)])
     logs, parts = _profile(series, rates, fit_rest=fit_rest)
-    for _ in range(4):
+    for number in range(_MOST_ROUNDS):
         best = int(np.argmax(logs))
-        inside = np.flatnonzero(logs > logs[best] - allowed)
+        # Of huge counts the logarithms have no digits left for a sum with `allowed`.
+        inside = np.flatnonzero(logs - logs[best] + allowed > 0)
+        if number >= _LEAST_ROUNDS and len(inside) >= _RESOLVED:
+            break
         about = {best - 1, best, inside[0] - 1, inside[-1]} & set(range(1, len(rates) - 1))
         new = np.unique([np.linspace(rates[i], rates[i + 1], 10)[1:-1] for i in about])
         if not len(new):
@@ -345,6 +351,9 @@ def _misfit(series: FadingSeries, expected: np.ndarray, freedom: int) -> float:
     if freedom < 1:
         return 1.0
     constant, slope = series.variance_parts
+    if series.background is not None:
+        # What was counted of the background alone is few where the net signal is large by chance.
+        constant = likeliest_background(series, expected) * (1 + 1 / series.background_ratio)
     variance = constant + slope * expected / series.weight
     squares = np.sum((series.net - expected) ** 2 / np.maximum(variance, 1e-12))
     if series.law is Law.COUNTS:

@@ -6,6 +6,7 @@ states holds in a plane normal to the beam; :func:`onto_specimen` brings it onto
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from interphase.errors import ParameterError
 
 UM_PER_A = 1e-4
 """1 Å in µm; exact."""
+MOST_UM = 1e12
+"""Coordinates up to which a footprint keeps its shape [µm]; no stage is anywhere near."""
 _DISC_CORNERS = 64
 """Corners of the polygon that stands for a disc: its edge is within 0.1 % of the radius."""
 
@@ -38,7 +41,7 @@ def camera_rectangle(shape: tuple[int, int], *, pixel_size_a: float) -> np.ndarr
     >>> camera_rectangle((1000, 2000), pixel_size_a=1.0).max(axis=0).tolist()
     [0.1, 0.05]
     """
-    rows, columns = (_above_zero("shape", size) for size in shape)
+    rows, columns = (_above_zero("shape", size) for size in _pair("shape", shape))
     half = 0.5 * UM_PER_A * _above_zero("pixel_size_a", pixel_size_a)
     corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], dtype=float)
     return corners * [half * columns, half * rows]
@@ -64,6 +67,8 @@ def disc(diameter_um: float, *, corners: int = _DISC_CORNERS) -> np.ndarray:
     >>> round(area_um2(disc(2.0)) / np.pi, 12)
     1.0
     """
+    if not isinstance(corners, Integral) or corners < 3:
+        raise ParameterError(f"corners is {corners!r}: expected a whole number, at least 3")
     angle = 2 * np.pi * np.arange(corners) / corners
     radius = _above_zero("diameter_um", diameter_um) / 2
     radius *= np.sqrt(2 * np.pi / (corners * np.sin(2 * np.pi / corners)))
@@ -120,8 +125,13 @@ def onto_specimen(
     """
     polygon = checked_polygon(polygon_um)
     for name, tilt in (("alpha_deg", alpha_deg), ("beta_deg", beta_deg)):
-        if not abs(tilt) < 90:
+        if not isinstance(tilt, Real) or not abs(tilt) < 90:
             raise ParameterError(f"{name} is {tilt!r}: expected a tilt below 90 degrees")
+    for name, turn in (("rotation_deg", rotation_deg), ("tilt_axis_deg", tilt_axis_deg)):
+        if not isinstance(turn, Real) or not np.isfinite(turn):
+            raise ParameterError(f"{name} is {turn!r}: expected a finite number of degrees")
+    if np.shape(centre_um) != (2,) or not np.isfinite(centre_um).all():
+        raise ParameterError(f"centre_um is {centre_um!r}: expected (x, y) of the stage in µm")
     alpha, beta = np.radians(alpha_deg), np.radians(beta_deg)
     foreshortened = np.array([[np.cos(beta), 0.0], [np.sin(alpha) * np.sin(beta), np.cos(alpha)]])
     axis = _turn(tilt_axis_deg)
@@ -152,6 +162,8 @@ def displacement_um(
         raise ParameterError(
             f"um_per_unit is {um_per_unit!r}: expected one number or a 2 × 2 matrix, µm per unit"
         )
+    if np.shape(shift) != (2,) or not np.isfinite(np.asarray(shift, dtype=float)).all():
+        raise ParameterError(f"shift is {shift!r}: expected finite (x, y) in the vendor's units")
     moved = matrix * np.asarray(shift) if matrix.shape == () else matrix @ np.asarray(shift)
     return float(moved[0]), float(moved[1])
 
@@ -176,18 +188,42 @@ def checked_polygon(polygon_um: np.ndarray) -> np.ndarray:
     Raises
     ------
     ParameterError
-        It has another shape, corners that are not finite, or no area.
+        It has another shape, corners that are not finite, no area, or edges that cross.
     """
-    polygon = np.asarray(polygon_um, dtype=float)
+    try:
+        polygon = np.asarray(polygon_um, dtype=float)
+    except (TypeError, ValueError):
+        polygon = np.zeros(0)
     if polygon.ndim != 2 or polygon.shape[1] != 2 or len(polygon) < 3:
         raise ParameterError(
             f"a footprint has shape {polygon.shape}: expected at least three corners (x, y) in µm"
         )
     if not np.isfinite(polygon).all():
         raise ParameterError("a footprint has a corner that is not finite: expected µm")
+    if np.abs(polygon).max() > MOST_UM:
+        raise ParameterError(
+            f"a footprint has a corner {np.abs(polygon).max():.4g} µm from the stage's origin: "
+            f"expected at most {MOST_UM:g} µm"
+        )
     if not area_um2(polygon) > 0:
         raise ParameterError("a footprint has no area: expected the corners of a polygon in µm")
+    if not _is_convex(polygon):
+        from shapely import Polygon, is_valid
+
+        if not is_valid(Polygon(polygon - polygon[0])):
+            raise ParameterError(
+                "a footprint crosses or touches itself: expected its corners in their order"
+            )
     return polygon
+
+
+def _is_convex(polygon_um: np.ndarray) -> bool:
+    """Return whether all corners turn the same way and the outline runs round once."""
+    x, y = (np.concatenate([polygon_um[1:], polygon_um[:1]]) - polygon_um).T
+    turn = x * np.concatenate([y[1:], y[:1]]) - y * np.concatenate([x[1:], x[:1]])
+    onwards = x >= 0
+    back_and_forth = np.count_nonzero(onwards[1:] != onwards[:-1]) + (onwards[0] != onwards[-1])
+    return bool(((turn > 0).all() or (turn < 0).all()) and back_and_forth == 2)
 
 
 def contains(polygons: Sequence[np.ndarray], place_um: tuple[float, float]) -> np.ndarray:
@@ -275,8 +311,8 @@ def dose_of_scan(
     >>> round(spaced.mean_e_per_a2), round(spaced.local_e_per_a2), round(spaced.exposed_fraction, 4)
     (624, 19867, 0.0314)
     """
-    rows, columns = (int(_above_zero("positions", number)) for number in positions)
-    step, scans = _above_zero("step_a", step_a), int(_above_zero("scans", scans))
+    rows, columns = (_count("positions", number) for number in _pair("positions", positions))
+    step, scans = _above_zero("step_a", step_a), _count("scans", scans)
     probe = None if probe_diameter_a is None else _above_zero("probe_diameter_a", probe_diameter_a)
     electrons_per_a2 = dose_from_current(
         current_pa=beam_current_pa, dwell_time_s=scans * dwell_time_s, pixel_area_a2=1.0
@@ -310,6 +346,18 @@ def _turn(angle_deg: float) -> np.ndarray:
 
 
 def _above_zero(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
+    if not isinstance(value, Real) or not 0 < value < float("inf"):
         raise ParameterError(f"{name} is {value!r}: expected a finite number above 0")
     return value
+
+
+def _pair(name: str, values: tuple[int, int]) -> tuple[int, int]:
+    if np.shape(values) != (2,):
+        raise ParameterError(f"{name} is {values!r}: expected rows and columns")
+    return values
+
+
+def _count(name: str, value: float) -> int:
+    if not 1 <= _above_zero(name, value) == int(value):
+        raise ParameterError(f"{name} is {value!r}: expected a whole number, at least 1")
+    return int(value)

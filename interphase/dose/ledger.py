@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,7 @@ import numpy as np
 
 from interphase.dose.absorbed import charge_per_mass, mean_excitation_energy
 from interphase.dose.budgets import OverBudget, PurposeShare, passed, shares
-from interphase.dose.dose_map import DoseMap, draw_map
+from interphase.dose.dose_map import DoseMap, check_raster, draw_map
 from interphase.dose.exposure import Exposure, Moment, Purpose
 from interphase.dose.footprint import area_um2, contains
 from interphase.dose.peaks import Owner, Worst, comparable, fullest_of, owners
@@ -152,6 +153,10 @@ class Ledger:
         conditions: list[str] = []
         values: list[str | float] = []
         if purpose is not None:
+            if purpose not in tuple(Purpose):
+                raise ParameterError(
+                    f"purpose is {purpose!r}: expected one of {', '.join(Purpose)}"
+                )
             conditions.append("purpose = ?")
             values.append(Purpose(purpose).value)
         moment = self._storage.moment(until)
@@ -262,6 +267,8 @@ class Ledger:
             The moment, as for :meth:`at`.
         """
         moment = self._storage.moment(until)
+        if bounds_um is not None:
+            check_raster(bounds_um, shape)
         rows = self._all() if bounds_um is None else self._storage.within(*bounds_um)
         others = self._kept_rows("WHERE everywhere") if bounds_um is not None else rows
         if bounds_um is None:
@@ -346,7 +353,7 @@ class Ledger:
             A budget is no finite number above 0.
         """
         for phase, budget in budgets.items():
-            if not 0 < budget < math.inf:
+            if not isinstance(budget, Real) or not 0 < budget < math.inf:
                 raise ParameterError(
                     f"the budget of {phase} is {budget!r}: expected a finite number of e/Å² above 0"
                 )
@@ -444,6 +451,10 @@ class Ledger:
         return math.fsum(each), int((sure & ~known).sum())
 
     def _find(self, key_or_file: str, moment: Moment) -> Exposure:
+        if isinstance(key_or_file, Path):
+            key_or_file = key_or_file.as_posix()
+        if not isinstance(key_or_file, str):
+            raise ParameterError(f"key_or_file is {key_or_file!r}: expected the name of one")
         found = self._storage.exposures("WHERE key = ?", (key_or_file,))
         if not found:
             # What flies back is no exposure that was recorded.
@@ -582,14 +593,17 @@ class Ledger:
 
 
 def _checked_place(place_um: tuple[float, float]) -> tuple[float, float]:
-    place = np.asarray(place_um, dtype=float)
+    try:
+        place = np.asarray(place_um, dtype=float)
+    except (TypeError, ValueError):
+        place = np.zeros(0)
     if place.shape != (2,) or not np.isfinite(place).all():
         raise ParameterError(f"place_um is {place_um!r}: expected (x, y) of the stage in µm")
     return float(place[0]), float(place[1])
 
 
 def _checked_moment(moment: Moment | str) -> Moment:
-    if moment not in set(Moment):
+    if moment not in tuple(Moment):
         raise ParameterError(f"moment is {moment!r}: expected one of {', '.join(Moment)}")
     return Moment(moment)
 

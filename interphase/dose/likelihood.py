@@ -12,6 +12,8 @@ from interphase.dose.signals import FadingSeries, Law
 
 Likelihood = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
+_TINY = 1e-290
+
 
 def likelihood_of(series: FadingSeries) -> Likelihood:
     """Return the log-likelihood of expected net signals (R, F), its slope and its information.
@@ -22,22 +24,28 @@ def likelihood_of(series: FadingSeries) -> Likelihood:
     return {Law.COUNTS: _counting, Law.POWER: _powers, Law.VALUES: _gaussian}[series.law](series)
 
 
+def likeliest_background(series: FadingSeries, s: np.ndarray) -> np.ndarray:
+    """Return the background in the signal's area that is likeliest beside net signals (R, F)."""
+    if series.background is None:
+        return np.zeros_like(s)
+    # The root of a quadratic, in a form without cancellation.
+    background, more = series.background, 1 + series.background_ratio
+    a = series.signal + background - more * s
+    root = np.sqrt(a**2 + 4 * more * background * s)
+    small = 2 * background * s / np.maximum(root - a, _TINY)
+    return np.asarray(np.where(a > 0, (a + root) / (2 * more), small))
+
+
 def _counting(series: FadingSeries) -> Likelihood:
-    counts, tiny = series.signal, 1e-290
+    counts = series.signal
     background = np.zeros_like(counts) if series.background is None else series.background
     ratio = series.background_ratio
 
     def likelihood(s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        b = np.zeros_like(s)
-        if series.background is not None:
-            # The background that is likeliest beside a signal, in a form without cancellation.
-            a = counts + background - (1 + ratio) * s
-            root = np.sqrt(a**2 + 4 * (1 + ratio) * background * s)
-            small = 2 * background * s / np.maximum(root - a, tiny)
-            b = np.where(a > 0, (a + root) / (2 * (1 + ratio)), small)
-        mean = np.maximum(s + b, tiny)
+        b = likeliest_background(series, s)
+        mean = np.maximum(s + b, _TINY)
         log = counts * np.log(mean) - mean - ratio * b
-        log += background * np.log(np.maximum(b, tiny))
+        log += background * np.log(np.maximum(b, _TINY))
         return log.sum(axis=-1), counts / mean - 1, 1 / (mean + b / ratio)
 
     return likelihood

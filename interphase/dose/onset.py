@@ -24,7 +24,8 @@ class Onset:
     p_value: float
     """Probability of as strong a sign anywhere in the series without any damage."""
     detectable_loss: float
-    """Share lost by the last exposure, at a steady rate, that is seen in half of such series."""
+    """Share lost by the last exposure, at a steady rate, that is seen in half of such series or
+    more: at the last exposure alone in half, and where it shows earlier besides."""
     confidence: float
     """Probability that a series without damage is not cut short."""
     assessment: Assessment
@@ -118,8 +119,8 @@ def estimate_onset(
     else:
         words = (
             f"shows no decline up to {series.after_e_per_a2[-1]:.3g} e/Å²; a loss of "
-            f"{100 * loss:.0f} % by then would be seen in half of such series: use all {frames} "
-            "frames."
+            f"{100 * loss:.0f} % by then would be seen in at least half of such series: use all "
+            f"{frames} frames."
         )
     return Onset(
         series=series,

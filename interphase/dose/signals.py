@@ -7,6 +7,10 @@ import numpy as np
 
 from interphase.errors import ParameterError
 
+MOST_ELECTRONS = 1e12
+"""Electrons of an exposure, or power over the floor, up to which likelihoods have digits enough."""
+MOST_DOSE_E_PER_A2 = 1e9
+"""Nothing is left of any specimen then: a larger dose has another unit."""
 MOST_SPECTRA = 300
 """Spectra whose mean power still has a law of its own; that of more is normal."""
 
@@ -50,6 +54,11 @@ class FadingSeries:
     """Independent spectra or spots whose power was averaged; for ``power`` alone."""
 
     def __post_init__(self) -> None:
+        if self.law not in tuple(Law):
+            raise ParameterError(f"law is {self.law!r}: expected one of {', '.join(Law)}")
+        object.__setattr__(self, "law", Law(self.law))
+        if not isinstance(self.name, str):
+            raise ParameterError(f"name is {self.name!r}: expected words")
         for name in ("signal", "before_e_per_a2", "after_e_per_a2", "variance", "background"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _numbers(name, value, self.signal))
@@ -70,6 +79,12 @@ class FadingSeries:
                 f"exposure {frame} begins at {self.before_e_per_a2[frame - 1]:g} e/Å², before the "
                 "one ahead of it ended: accumulated dose never falls; are the frames in order?"
             )
+        if self.after_e_per_a2[-1] > MOST_DOSE_E_PER_A2:
+            raise ParameterError(
+                f"after_e_per_a2 ends at {self.after_e_per_a2[-1]:.4g} e/Å²: expected at most "
+                f"{MOST_DOSE_E_PER_A2:g}; was it given in e/nm² or e/m²?"
+            )
+        self._check_law()
         if self.law is Law.VALUES:
             if self.variance is None or not np.all(self.variance > 0):
                 raise ParameterError("a series of values needs a variance above 0 for each of them")
@@ -90,6 +105,24 @@ class FadingSeries:
             raise ParameterError(
                 f"spectra is {self.spectra!r}: expected up to {MOST_SPECTRA}; means of more are "
                 "Law.VALUES with variance (1 + 2 s) / spectra"
+            )
+
+    def _check_law(self) -> None:
+        """Refuse what another law would need: it would be passed over in silence."""
+        for name, law, given in (
+            ("variance", Law.VALUES, self.variance is not None),
+            ("background", Law.COUNTS, self.background is not None),
+            ("spectra", Law.POWER, self.spectra != 1),
+        ):
+            if given and self.law is not law:
+                raise ParameterError(
+                    f"{name} is given and law is {self.law}: {name} is for {law} alone; leave it "
+                    "out or give the other law"
+                )
+        if self.law is not Law.VALUES and self.signal.max() > MOST_ELECTRONS:
+            raise ParameterError(
+                f"the largest of signal is {self.signal.max():.4g}: expected at most "
+                f"{MOST_ELECTRONS:g} electrons of an exposure, or power over the floor"
             )
 
     @property

@@ -7,6 +7,7 @@ Tables: ``exposure`` with one row each, ``place`` (an R*Tree) with the box of ea
 import contextlib
 import json
 import math
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -79,20 +80,26 @@ class Storage:
     """
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
-        self.name = "the ledger in memory" if path is None else path.name
+        self.name = "the ledger in memory" if path is None else path.name or str(path)
+        self._path = path
         if path is not None and not path.parent.is_dir():
             raise LedgerError(
                 f"{self.name} cannot be opened: the folder {path.parent} does not exist; make it"
             )
         if path is not None and read_only and not path.is_file():
             raise LedgerError(f"{self.name} cannot be opened: there is no such file")
+        if path is not None and os.path.isdir(path):
+            raise LedgerError(f"{self.name} cannot be opened: it is a folder; name a file in it")
         target = ":memory:"
         if path is not None:
             mode = "ro" if read_only else "rwc"
             target = f"{path.absolute().as_uri()}?mode={mode}"
+            if read_only and _is_at_rest(path):
+                target += "&immutable=1"  # SQLite would write beside it
         with self._explained("opened"):
             self._base = sqlite3.connect(target, uri=path is not None, timeout=_PATIENCE_S)
         self._base.isolation_level = None
+        self._file = None if path is None else _identity(path)
         try:
             with self._explained("opened"):
                 self._prepare(read_only=read_only)
@@ -154,10 +161,35 @@ class Storage:
             yield
         except sqlite3.Error as error:
             raise LedgerError(f"{self.name} cannot be {done}: {_reason(error)}") from error
+        except UnicodeDecodeError as error:
+            raise LedgerError(
+                f"{self.name} cannot be {done}: it is damaged; restore it from a copy"
+            ) from error
+        except UnicodeEncodeError as error:
+            raise ParameterError(
+                f"{error.object[:80]!r} cannot be {done}: expected characters that Unicode has; "
+                "rename the file"
+            ) from error
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Say of what is in the file and cannot be there that it is damaged."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise LedgerError(
+                f"{self.name} cannot be read: an exposure in it is damaged ({error}); restore it "
+                "from a copy"
+            ) from error
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Write all of it or nothing."""
+        if self._path is not None and _identity(self._path) != self._file:
+            raise LedgerError(
+                f"{self.name} was moved, removed or replaced while it was open; nothing was "
+                "written, close it, look for the file and open it again"
+            )
         self._base.execute("BEGIN IMMEDIATE")
         try:
             yield self._base
@@ -169,7 +201,7 @@ class Storage:
 
     def add(self, exposures: Iterable[Exposure], *, replace: bool) -> int:
         """Write exposures and return how many are new."""
-        given = list(exposures)
+        given = _checked(exposures)
         rows = [(_row(shot), _box(shot)) for shot in given]
         with self._explained("written"), self.transaction():
             self._check_zones(given)
@@ -178,7 +210,7 @@ class Storage:
     def rewrite(self, change: Callable[[list[Exposure]], Iterable[Exposure]]) -> None:
         """Write what `change` makes of all exposures in their place."""
         with self._explained("written"), self.transaction() as base:
-            given = list(change(self.exposures()))
+            given = _checked(change(self.exposures()))
             for statement in (
                 "DELETE FROM exposure",
                 "DELETE FROM place",
@@ -239,7 +271,8 @@ class Storage:
 
     def zoned(self) -> bool | None:
         """Return whether the times have a zone; ``None`` where there is none yet."""
-        found = self._base.execute("SELECT value FROM about WHERE name = 'zoned'").fetchone()
+        with self._explained("read"):
+            found = self._base.execute("SELECT value FROM about WHERE name = 'zoned'").fetchone()
         return None if found is None else found[0] == "1"
 
     def _raise_zone(self, what: str, *, zoned: bool) -> None:
@@ -264,30 +297,31 @@ class Storage:
         """Return what sums need of the exposures for which an SQL condition holds."""
         with self._explained("read"):
             found = self._base.execute(f"{_ROWS} {condition}", values).fetchall()
-        numbers = np.array([row[:12] for row in found], dtype=float).reshape(-1, 12)
-        order = chronological(numbers[:, 1], [row[14] for row in found])
-        numbers, found = numbers[order], [found[i] for i in order]
-        return Rows(
-            id=numbers[:, 0],
-            start_s=numbers[:, 1],
-            duration_s=numbers[:, 2],
-            dose=numbers[:, 3],
-            most_dose=numbers[:, 4],
-            prior=np.nan_to_num(numbers[:, 5]),
-            energy=numbers[:, 6],
-            electrons=np.nan_to_num(numbers[:, 7]),
-            place=numbers[:, 8:10],
-            uncertain=numbers[:, 10],
-            reach=numbers[:, 11],
-            everywhere=np.array([row[12] for row in found], dtype=bool),
-            lit=np.array([row[13] for row in found], dtype=bool),
-            key=[row[14] for row in found],
-            doubt=np.array([row[15] for row in found], dtype=object),
-            purpose=[row[16] for row in found],
-            file=[row[17] for row in found],
-            footprint=[_polygon(row[18]) for row in found],
-            viewed=[_polygon(row[19]) for row in found],
-        )
+        with self._understood():
+            numbers = np.array([row[:12] for row in found], dtype=float).reshape(-1, 12)
+            order = chronological(numbers[:, 1], [row[14] for row in found])
+            numbers, found = numbers[order], [found[i] for i in order]
+            return Rows(
+                id=numbers[:, 0],
+                start_s=numbers[:, 1],
+                duration_s=numbers[:, 2],
+                dose=numbers[:, 3],
+                most_dose=numbers[:, 4],
+                prior=np.nan_to_num(numbers[:, 5]),
+                energy=numbers[:, 6],
+                electrons=np.nan_to_num(numbers[:, 7]),
+                place=numbers[:, 8:10],
+                uncertain=numbers[:, 10],
+                reach=numbers[:, 11],
+                everywhere=np.array([row[12] for row in found], dtype=bool),
+                lit=np.array([row[13] for row in found], dtype=bool),
+                key=[row[14] for row in found],
+                doubt=np.array([row[15] for row in found], dtype=object),
+                purpose=[row[16] for row in found],
+                file=[row[17] for row in found],
+                footprint=[_polygon(row[18]) for row in found],
+                viewed=[_polygon(row[19]) for row in found],
+            )
 
     def within(self, x0: float, y0: float, x1: float, y1: float) -> Rows:
         """Return the exposures whose boxes meet a box [µm]."""
@@ -304,9 +338,10 @@ class Storage:
                 f"SELECT {names} FROM exposure {condition}",  # noqa: S608
                 values,
             ).fetchall()
-        start = [math.nan if row[3] is None else row[3] for row in found]
-        order = chronological(start, [row[0] for row in found])
-        return [_exposure(found[i]) for i in order]
+        with self._understood():
+            start = [math.nan if row[3] is None else row[3] for row in found]
+            order = chronological(start, [row[0] for row in found])
+            return [_exposure(found[i]) for i in order]
 
     def count(self) -> int:
         """Return the number of exposures."""
@@ -321,8 +356,20 @@ class Storage:
         return others, self._base.total_changes
 
 
+def _checked(exposures: Iterable[Exposure]) -> list[Exposure]:
+    given = list(exposures) if isinstance(exposures, Iterable) else [exposures]
+    for shot in given:
+        if not isinstance(shot, Exposure):
+            raise ParameterError(f"{repr(shot)[:80]} is no Exposure: expected a list of them")
+    return given
+
+
 def _reason(error: sqlite3.Error) -> str:
     said = str(error)
+    if "closed database" in said:
+        return "it was closed; open it again"
+    if "same thread" in said:
+        return "another thread opened it; open it once in each thread"
     if "full" in said:
         return "the disk is full; nothing of this was written, make room and do it again"
     if "readonly" in said or "read-only" in said:
@@ -332,6 +379,21 @@ def _reason(error: sqlite3.Error) -> str:
     if "not a database" in said or "malformed" in said or "encrypted" in said:
         return "it is no SQLite file, or a damaged one; restore it, or choose another name"
     return f"{said}; check the path and its permissions"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another of the same name; ``None`` where there is none."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Return whether nothing was left beside a file, and nothing can be: its folder is closed."""
+    beside = path.with_name(f"{path.name}-wal")
+    return not beside.exists() and not os.access(path.absolute().parent, os.W_OK)
 
 
 def _in_words(columns: Sequence[str]) -> str:

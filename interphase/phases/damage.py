@@ -18,7 +18,8 @@ from interphase.phases.table import Phase, closest, known_phases
 
 # Stands in the table for an interphase whose phase was not named.
 _INTERPHASE = "SEI"
-# The ratio of stopping powers at two energies hardly knows the material: water stands for all.
+# The ratio of stopping powers at two energies knows the material to some per cent at the most:
+# water stands for all.
 _WATER = {"charge_per_mass_mol_g": 0.5551, "mean_excitation_ev": 75.0}
 # Beam energies closer than this are the same (fraction).
 _SAME_ENERGY = 0.02
@@ -253,8 +254,9 @@ def dose_at_energy(
 
     Notes
     -----
-    :math:`D_2 = D_1 S(E_1) / S(E_2)` with Bethe's stopping power of water; another mean
-    excitation energy changes the ratio of 100 and 300 keV by some tenths of a per cent.
+    :math:`D_2 = D_1 S(E_1) / S(E_2)` with Bethe's stopping power of water, 1.748 between 100 and
+    300 keV; a mean excitation energy of 40 eV (lithium) makes that 1 % more, one of 88 eV (Li2CO3)
+    0.3 % less and one of 300 eV (LLZO) 3 % less.
     ``measured`` is :math:`D_2 = D_1 [S(E_1) / S(E_2)]^p` with
     :math:`p = \ln 1.57 / \ln[S(100) / S(300)] = 0.81`, so that the two ends are what Peet et
     al. [1]_ measured; a power of β² through them differs by 0.5 % at 200 keV.

@@ -4,10 +4,12 @@ A user's table is a TOML file of the same form as ``data/damage.toml``: one in t
 folder, or where the environment variable ``INTERPHASE_DAMAGE`` says, and one beside a session.toml.
 """
 
+import contextlib
 import difflib
 import json
 import os
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
@@ -26,6 +28,7 @@ OWN = "own"
 _MOST_E_PER_A2 = 1e9
 """Nothing is left of any specimen then: a larger number has another unit."""
 _DOSES = ("low_e_per_a2", "value_e_per_a2", "high_e_per_a2")
+_NEEDED = ("phase", "process", "criterion", "source")
 _HEAD = "# Own measurements of beam damage; they outrank the table of the package.\n"
 _CONDITIONS = ("beam_energy_kev", "temperature_k", "dose_rate_e_per_a2_s")
 
@@ -73,6 +76,11 @@ class DamageFact:
             value = getattr(self, name)
             if not isinstance(value, str | None):
                 raise ParameterError(f"{name} of a damage fact is {value!r}: expected words")
+        for name in _NEEDED:
+            if not getattr(self, name):
+                raise ParameterError(
+                    f"{name} of a damage fact is {getattr(self, name)!r}: expected words"
+                )
         for name in (*_DOSES, *_CONDITIONS):
             value = getattr(self, name)
             if not (value is None or (isinstance(value, Real) and not isinstance(value, bool))):
@@ -197,7 +205,7 @@ def _fact(row: dict[str, object], where: str) -> DamageFact:
     for key in row.keys() - set(known):
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
         raise ConfigurationError(f"{where}: `{key}` is unknown; did you mean `{close}`?")
-    for key in ("phase", "process", "criterion", "source"):
+    for key in _NEEDED:
         if not row.get(key):
             raise ConfigurationError(f"{where}: `{key}` is missing")
     try:
@@ -231,14 +239,14 @@ def record_damage(fact: DamageFact, path: str | Path | None = None) -> Path:
     InterphaseError
         The file cannot be written, or there is no table of the user's.
     """
-    from interphase.files import locked, write_text
+    from interphase.files import write_text
 
     path = damage_file() if path is None else Path(path)
     if path is None:
         raise InterphaseError(
             f"{DAMAGE_VARIABLE} is empty, so there is no table to write to: name a file in it"
         )
-    with locked(path.parent):
+    with _held(path):
         known = read_damage_file(path)
         kept = [old for old in known if _occasion(old) != _occasion(fact)]
         if known and len(kept) == len(known):
@@ -252,6 +260,25 @@ def record_damage(fact: DamageFact, path: str | Path | None = None) -> Path:
                 f"{path} cannot be written ({error.strerror}): nothing was changed"
             ) from error
     return path
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a table, waiting for whoever holds it; what else is in its folder is not touched."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f".{path.name}.lock").open("a")
+    except OSError as error:
+        raise InterphaseError(
+            f"{path} cannot be written ({error.strerror}): name a file in a folder that can be, in "
+            f"{DAMAGE_VARIABLE} or with the session"
+        ) from error
+    with lock:
+        with contextlib.suppress(ImportError, OSError):  # not on Windows, nor on every share
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _occasion(fact: DamageFact) -> tuple[object, ...]:

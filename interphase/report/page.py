@@ -13,10 +13,12 @@ from markupsafe import Markup
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import UNKNOWN, Region
+from interphase.diffraction.worth import calibration_table, what_it_is_worth
 from interphase.files import write_text
 from interphase.phases import known_phases
 from interphase.plotting import phase_colours
 from interphase.report import svg
+from interphase.report.dose import dose_values
 from interphase.report.words import (
     dose_comparison,
     dose_verdict_words,
@@ -33,8 +35,6 @@ from interphase.session.store import load_pictures
 from interphase.session.summary import (
     count_assessments,
     count_kinds,
-    counted,
-    dose_rows,
     session_sentence,
     tally_phases,
     verdict,
@@ -171,12 +171,13 @@ def page_values(result: SessionResult) -> dict[str, Any]:
         if r.acquisition is not None and r.acquisition.time is not None
     ]
     poor = [r for r in result.files if not file_is_well(r)]
+    dose = dose_values(result)
     return {
         "name": result.name,
         "description": result.description,
         "when": _when(min(times), max(times)) if times else None,
         "sentence": with_names(session_sentence(result.files), result.candidates),
-        "figures": _figures(result),
+        "figures": _figures(result, dose),
         "phases": [
             {
                 "name": _verdict_name(tally.phases),
@@ -193,6 +194,7 @@ def page_values(result: SessionResult) -> dict[str, Any]:
             for tally in tallies
         ],
         "candidates": [phase_name(phase) for phase in result.candidates],
+        "calibration": calibration_table(),
         "priors": [
             _with_all_names(prior, result.candidates)
             for prior in dict.fromkeys(r.prior for r in result.files if r.prior)
@@ -202,7 +204,7 @@ def page_values(result: SessionResult) -> dict[str, Any]:
             for a, n in count_assessments(measurements).items()
         ],
         "kinds": list(count_kinds(measurements).items()),
-        "dose": _dose(result),
+        "dose": dose,
         "poor": [
             {"file": r.file, "id": f"file-{_index(result, r.file)}", "why": r.sentence}
             for r in poor
@@ -247,60 +249,21 @@ def _when(first: Any, last: Any) -> str:
     return f"{first:%-d %B %Y} to {last:%-d %B %Y}"
 
 
-def _figures(result: SessionResult) -> list[tuple[str, str]]:
+def _figures(result: SessionResult, dose: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the few numbers at the head of the page."""
     regions = sum(len(r.phase_map.regions) for r in result.files if r.phase_map)
     files = [r for r in result.files if not _is_aside(r)]
     read = sum(r.assessment is not Assessment.FAILED for r in files)
-    rows = dose_rows(result.files)
-    highest = max((row.total_e_per_a2 or 0.0 for row in rows), default=0.0)
-    unknown = sum(row.dose_e_per_a2 is None for row in rows)
+    unknown = sum(row["dose"] is None for row in dose["rows"])
     return [
         (f"{read} of {len(files)}", "files read"),
         (str(regions), "crystalline region" if regions == 1 else "crystalline regions"),
         (
-            f"≥ {number(highest, 'e/Å²')}" if highest else "unknown",
+            f"≥ {dose['highest']}\u202fe/Å²" if dose["highest"] else "unknown",
             "highest dose of one place",
         ),
-        (f"{unknown} of {len(rows)}", "exposures of unknown dose"),
+        (f"{unknown} of {len(dose['rows'])}", "exposures of unknown dose"),
     ]
-
-
-def _dose(result: SessionResult) -> dict[str, Any]:
-    rows = dose_rows(result.files)
-    known = [row.dose_e_per_a2 for row in rows if row.dose_e_per_a2 is not None]
-    unknown = len(rows) - len(known)
-    highest = max(known, default=0.0) or 1.0
-    sentences = []
-    if known:
-        least, most = (number(dose, digits=4) for dose in (min(known), max(known)))
-        span = f"{most} e/Å²" if least == most else f"{least} to {most} e/Å²"
-        sentences.append(f"{counted(len(known), 'exposure')} of known dose: {span} each.")
-    if unknown:
-        sentences.append(
-            f"The dose of {counted(unknown, 'exposure')} is not stated anywhere: what a place has "
-            "received is known from below only."
-        )
-    return {
-        "sentence": " ".join(sentences),
-        "chart": _drawing(
-            svg.doses([row.dose_e_per_a2 for row in rows], [row.file for row in rows])
-        ),
-        "rows": [
-            {
-                "file": row.file,
-                "id": f"file-{_index(result, row.file)}",
-                "time": instant(row.time),
-                "dose": number(row.dose_e_per_a2, digits=4)
-                if row.dose_e_per_a2 is not None
-                else None,
-                "share": 100 * (row.dose_e_per_a2 or 0.0) / highest,
-                "prior": number(row.prior_dose_e_per_a2, digits=4),
-                "source": row.source,
-            }
-            for row in rows
-        ],
-    }
 
 
 def _verdict_name(phases: Sequence[str]) -> str:
@@ -373,6 +336,7 @@ def _region_row(
         "colour": colours[region.phase],
         "probability": probability(region.probability),
         "share": 100 * region.probability,
+        "worth": worth.sentence if (worth := what_it_is_worth(region)) else "",
         "certain": region.assessment is Assessment.OK,
         "others": [
             f"{phase_name(phase)} {probability(value)}"

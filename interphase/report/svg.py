@@ -5,12 +5,13 @@ sharp on a projector. Names are escaped here; the page trusts what these functio
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 
-from interphase.plotting import length_label, scale_bar_length
+from interphase.plotting import DOSE_COLOURS, length_label, scale_bar_length
 
 
 def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
@@ -235,7 +236,13 @@ def spectrum(energy_ev: np.ndarray, counts: np.ndarray, *, axis: str) -> str:
     )
 
 
-def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
+def doses(
+    values: Sequence[float | None],
+    names: Sequence[str],
+    *,
+    before: Sequence[float | None] | None = None,
+    kinds: Sequence[str] | None = None,
+) -> str:
     """Return a chart of doses in order; where a dose is unknown, a question mark, never a zero.
 
     Parameters
@@ -244,11 +251,17 @@ def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
         Dose of each exposure [e/Å²] or ``None``.
     names
         Name of each exposure, shown on hover.
+    before
+        What its place had received before [e/Å²], upon which its own dose stands.
+    kinds
+        Purpose of each, which chooses its colour.
     """
+    stands_on = [value or 0.0 for value in before or [0.0] * len(values)]
+    kinds = [""] * len(values) if kinds is None else kinds
     width, height, left, right, top, bottom = 960, 230, 56, 8, 16, 34
     inner_x, inner_y = width - left - right, height - top - bottom
-    known = [value for value in values if value is not None]
-    highest = max(known, default=0.0) or 1.0
+    tops = [(own or 0.0) + earlier for own, earlier in zip(values, stands_on, strict=True)]
+    highest = max(tops, default=0.0) or 1.0
     y1 = highest * 1.05
     base = top + inner_y
     slot = inner_x / max(len(values), 1)
@@ -263,15 +276,23 @@ def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
     bars = []
     for index, (value, name) in enumerate(zip(values, names, strict=True)):
         x = left + (index + 0.5) * slot
-        title = (
-            f"<title>{escape(name)}: {'unknown' if value is None else f'{value:.4g} e/Å²'}</title>"
-        )
-        if value is None:
+        earlier = stands_on[index]
+        stood = earlier / y1 * inner_y
+        said = "unknown" if value is None else f"{value:.4g} e/Å²"
+        title = f"<title>{escape(name)}: {said}"
+        title += f", upon {earlier:.4g} e/Å²</title>" if earlier else "</title>"
+        if earlier:
             bars.append(
-                f'<g class="unknown"><rect x="{x - thick / 2:.2f}" y="{base - 22}" '
+                f'<rect class="before" x="{x - thick / 2:.2f}" y="{base - stood:.1f}" '
+                f'width="{thick:.2f}" height="{stood:.1f}">{title}</rect>'
+            )
+        if value is None:
+            foot = base - stood
+            bars.append(
+                f'<g class="unknown"><rect x="{x - thick / 2:.2f}" y="{foot - 22:.1f}" '
                 f'width="{thick:.2f}" height="22" rx="1.5"/>{title}'
                 + (
-                    f'<text x="{x:.1f}" y="{base - 7}" text-anchor="middle">?</text>'
+                    f'<text x="{x:.1f}" y="{foot - 7:.1f}" text-anchor="middle">?</text>'
                     if thick > 7
                     else ""
                 )
@@ -280,8 +301,9 @@ def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
         else:
             tall = max(value / y1 * inner_y, 1.0)
             bars.append(
-                f'<rect class="dose" x="{x - thick / 2:.2f}" y="{base - tall:.1f}" '
-                f'width="{thick:.2f}" height="{tall:.1f}" rx="1.5">{title}</rect>'
+                f'<rect class="dose {escape(kinds[index])}" x="{x - thick / 2:.2f}" '
+                f'y="{base - stood - tall:.1f}" width="{thick:.2f}" height="{tall:.1f}" '
+                f'rx="1.5">{title}</rect>'
             )
     return (
         f'<svg class="plot doses" viewBox="0 0 {width} {height}" role="img">{grid}'
@@ -290,6 +312,231 @@ def doses(values: Sequence[float | None], names: Sequence[str]) -> str:
         f'<text x="{left + inner_x / 2:.0f}" y="{height - 8}" text-anchor="middle">'
         "exposures in the order they were made</text>"
         f'<text class="label" x="{left}" y="10">dose (e/Å²)</text></svg>'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Footprint:
+    """The outline of an exposure on a map."""
+
+    corners_um: np.ndarray
+    """What it is known to have covered, or where it would be without its shifts, (V, 2) [µm]."""
+    recorded_um: np.ndarray | None
+    """What of it was recorded, if that is another outline."""
+    kind: str
+    """Its purpose, which chooses its colour."""
+    title: str
+    """What is shown on hover."""
+    unknown: bool
+    """Whether its dose is not known: hatched."""
+    uncertain: bool
+    """Whether it may lie elsewhere: broken."""
+
+
+def dose_map(
+    footprints: Sequence[Footprint],
+    *,
+    bounds_um: tuple[float, float, float, float],
+    raster: str,
+    scale: tuple[float, float],
+    side: int,
+    marks: Sequence[tuple[str, tuple[float, float], str | None]] = (),
+    axes: bool = False,
+) -> str:
+    """Return a map of exposures in stage coordinates.
+
+    Parameters
+    ----------
+    footprints
+        Their outlines, the larger ones first.
+    bounds_um
+        Left, bottom, right and top of the map (x0, y0, x1, y1) [µm].
+    raster
+        The accumulated dose within the same bounds, as a data URI.
+    scale
+        Doses of the first and the last colour [e/Å²].
+    side
+        Side of the map [pixels].
+    marks
+        Letter, place (x, y) [µm] and colour of what is too small to be seen; without a colour its
+        dose is unknown.
+    axes
+        Whether coordinates and the key of the colours stand beside the map.
+    """
+    x0, _, x1, y1 = bounds_um
+    left, top = (58, 8) if axes else (0, 0)
+    unit = side / (x1 - x0)
+
+    def px(x: float) -> float:
+        return left + (x - x0) * unit
+
+    def py(y: float) -> float:
+        return top + (y1 - y) * unit
+
+    shapes = []
+    for shape in footprints:
+        classes = ["exposure", escape(shape.kind)]
+        classes += ["unknown"] if shape.unknown else []
+        classes += ["uncertain"] if shape.uncertain else []
+        inner = ""
+        if shape.recorded_um is not None:
+            d = _outline(shape.recorded_um, px, py)
+            inner = f'<path class="halo" d="{d}"/><path class="camera" d="{d}"/>'
+        shapes.append(
+            f'<g class="{" ".join(classes)}"><title>{escape(shape.title)}</title>'
+            f'<path d="{_outline(shape.corners_um, px, py)}"/>{inner}</g>'
+        )
+    clip = f"clip-{side}-{abs(hash(bounds_um)):x}"
+    parts = [
+        f'<clipPath id="{clip}"><rect x="{left}" y="{top}" width="{side}" height="{side}"/>'
+        f'</clipPath><rect class="ground" x="{left}" y="{top}" width="{side}" height="{side}"/>'
+        f'<g clip-path="url(#{clip})"><image href="{raster}" x="{left}" y="{top}" '
+        f'width="{side}" height="{side}" preserveAspectRatio="none"/>{"".join(shapes)}</g>'
+    ]
+    parts += [_mark(letter, px(x), py(y), colour) for letter, (x, y), colour in marks]
+    length_um = scale_bar_length(x1 - x0)
+    parts.append(
+        f'<g class="scale"><rect x="{left + 10}" y="{top + side - 14}" '
+        f'width="{length_um * unit:.1f}" height="4"/><text x="{left + 10}" '
+        f'y="{top + side - 19}">{length_label(length_um * 1e4)}</text></g>'
+    )
+    width, height = side, side
+    if axes:
+        parts += _map_axes(bounds_um, px, py, side=side, left=left, top=top)
+        parts.append(_dose_key(scale, x=left + side + 26, y=top, height=side))
+        width, height = left + side + 110, top + side + 40
+    return f'<svg class="plot map" viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
+
+
+def _outline(
+    corners: np.ndarray, px: Callable[[float], float], py: Callable[[float], float]
+) -> str:
+    return path([[(px(float(x)), py(float(y))) for x, y in corners]])
+
+
+def _mark(letter: str, x: float, y: float, colour: str | None) -> str:
+    filled = "" if colour is None else f' style="fill:{colour}"'
+    known = "mark" if colour else "mark unknown"
+    # Letters of places that lie side by side stand above and below.
+    away = -11 if (ord(letter or "A") - ord("A")) % 2 == 0 else 21
+    text = f'<text x="{x:.1f}" y="{y + away:.1f}">{escape(letter)}</text>' if letter else ""
+    return f'<g class="{known}"><circle cx="{x:.1f}" cy="{y:.1f}" r="6"{filled}/>{text}</g>'
+
+
+def _map_axes(
+    bounds_um: tuple[float, float, float, float],
+    px: Callable[[float], float],
+    py: Callable[[float], float],
+    *,
+    side: int,
+    left: int,
+    top: int,
+) -> list[str]:
+    x0, y0, x1, y1 = bounds_um
+    base = top + side
+    return [
+        *(
+            f'<line class="axis" x1="{px(t):.1f}" x2="{px(t):.1f}" y1="{base}" y2="{base + 4}"/>'
+            f'<text x="{px(t):.1f}" y="{base + 17}" text-anchor="middle">{_short(t)}</text>'
+            for t in ticks(x0, x1)
+        ),
+        *(
+            f'<line class="axis" x1="{left - 4}" x2="{left}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+            f'<text x="{left - 8}" y="{py(t) + 4:.1f}" text-anchor="end">{_short(t)}</text>'
+            for t in ticks(y0, y1)
+        ),
+        f'<text x="{left + side / 2}" y="{base + 34}" text-anchor="middle">stage x (µm)</text>',
+        f'<text transform="rotate(-90)" x="{-top - side / 2}" y="11" text-anchor="middle">'
+        "stage y (µm)</text>",
+    ]
+
+
+def _dose_key(scale: tuple[float, float], *, x: float, y: float, height: float) -> str:
+    """Return the key of the colours of a dose map, on a logarithmic scale."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    low, high = (math.log10(value) for value in scale)
+    if not high > low:
+        low = high - 1.0
+    steps = 24
+    blocks = "".join(
+        f'<rect x="{x}" y="{y + 18 + (height - 18) * (1 - (n + 1) / steps):.2f}" width="14" '
+        f'height="{(height - 18) / steps + 0.5:.2f}" '
+        f'fill="{to_hex(colormaps[DOSE_COLOURS]((n + 0.5) / steps))}"/>'
+        for n in range(steps)
+    )
+    values = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in (1, 3)]
+    marks = "".join(
+        f'<text x="{x + 20}" y="{at + 4:.1f}">{_short(float(f"{value:.3g}"))}</text>'
+        for value in values
+        if low - 1e-9 <= math.log10(value) <= high + 1e-9
+        for at in [y + 18 + (height - 18) * (1 - (math.log10(value) - low) / (high - low))]
+    )
+    return f'<text class="label" x="{x}" y="{y + 9}">dose (e/Å²)</text>{blocks}{marks}'
+
+
+def stacked(
+    x: Sequence[float],
+    sums: Mapping[str, Sequence[float]],
+    *,
+    axis: str,
+    marked: Mapping[float, str],
+) -> str:
+    """Return sums that grow, stacked upon each other.
+
+    Parameters
+    ----------
+    x
+        Where they are given.
+    sums
+        Purpose → dose up to there [e/Å²].
+    axis
+        What x is.
+    marked
+        Place on the axis → what is written there.
+    """
+    width, height, left, right, top, bottom = 960, 230, 56, 120, 16, 38
+    inner_x, inner_y = width - left - right, height - top - bottom
+    table = np.array(list(sums.values()), dtype=float)
+    levels = np.vstack([np.zeros(len(x)), np.cumsum(table, axis=0)])
+    y1 = float(levels.max()) * 1.05
+    base = top + inner_y
+
+    def px(value: float) -> float:
+        return left + (value - x[0]) / ((x[-1] - x[0]) or 1.0) * inner_x
+
+    def py(value: float) -> float:
+        return base - value / y1 * inner_y
+
+    grid = "".join(
+        f'<line class="grid" x1="{left}" x2="{width - right}" y1="{py(t):.1f}" y2="{py(t):.1f}"/>'
+        f'<text x="{left - 8}" y="{py(t) + 4:.1f}" text-anchor="end">{_short(t)}</text>'
+        for t in ticks(0, y1, about=4)
+    )
+    areas, taken = [], math.inf
+    for name, low, high in zip(sums, levels[:-1], levels[1:], strict=True):
+        there = [(px(a), py(b)) for a, b in zip(x, high, strict=True)]
+        back = [(px(a), py(b)) for a, b in zip(reversed(x), low[::-1], strict=True)]
+        at = min(py(float(low[-1] + high[-1]) / 2) + 4, taken - 14)
+        taken = at
+        areas.append(
+            f'<path class="area {escape(name)}" d="{path([there + back])}"/>'
+            f'<text class="name {escape(name)}" x="{width - right + 8}" y="{at:.1f}">'
+            f"{escape(name.replace('_', ' '))} {_short(float(f'{high[-1] - low[-1]:.3g}'))}</text>"
+        )
+    marks = "".join(
+        f'<line class="axis" x1="{px(at):.1f}" x2="{px(at):.1f}" y1="{base}" y2="{base + 4}"/>'
+        f'<text x="{px(at):.1f}" y="{base + 17}" text-anchor="middle">{escape(text)}</text>'
+        for at, text in marked.items()
+    )
+    return (
+        f'<svg class="plot stacked" viewBox="0 0 {width} {height}" role="img">{grid}'
+        f'{"".join(areas)}<line class="axis" x1="{left}" x2="{width - right}" y1="{base}" '
+        f'y2="{base}"/>{marks}<text x="{left + inner_x / 2:.0f}" y="{height - 4}" '
+        f'text-anchor="middle">{escape(axis)}</text>'
+        f'<text class="label" x="{left}" y="10">mean dose upon what was recorded (e/Å²)</text>'
+        "</svg>"
     )
 
 

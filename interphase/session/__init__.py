@@ -1,10 +1,20 @@
 """A folder of files: discover, measure in parallel, survive a kill, store, sum up.
 
-`run_session` does the whole job; `measure_files` measures files without storing anything.
+`run_session` does the whole job; `run_account` fills the dose ledger alone; `measure_files`
+measures files without storing anything.
 """
 
+from interphase.session.account import (
+    DoseAccount,
+    PhaseBudget,
+    ask_ledger,
+    dose_account,
+    open_ledger,
+    write_dose_map,
+)
 from interphase.session.engine import measure_files
 from interphase.session.measure import Task, measure
+from interphase.session.notes import NOTE_COLUMNS, read_notes
 from interphase.session.records import (
     FileResult,
     Pictures,
@@ -12,37 +22,48 @@ from interphase.session.records import (
     SpectrumSummary,
     file_is_well,
 )
-from interphase.session.run import DEFAULT_PHASES, RESULT_FOLDER, RunOptions, run_session
+from interphase.session.run import (
+    DEFAULT_PHASES,
+    RESULT_FOLDER,
+    RunOptions,
+    run_account,
+    run_session,
+)
 from interphase.session.store import load_pictures
 from interphase.session.summary import (
-    DoseRow,
     PhaseTally,
     count_assessments,
     count_kinds,
-    dose_rows,
     session_sentence,
     tally_phases,
 )
 
 __all__ = [
     "DEFAULT_PHASES",
+    "NOTE_COLUMNS",
     "RESULT_FOLDER",
-    "DoseRow",
+    "DoseAccount",
     "FileResult",
+    "PhaseBudget",
     "PhaseTally",
     "Pictures",
     "RunOptions",
     "SessionResult",
     "SpectrumSummary",
     "Task",
+    "ask_ledger",
     "count_assessments",
     "count_kinds",
-    "dose_rows",
+    "dose_account",
     "file_is_well",
     "load_pictures",
     "measure",
     "measure_files",
+    "open_ledger",
+    "read_notes",
+    "run_account",
     "run_session",
     "session_sentence",
     "tally_phases",
+    "write_dose_map",
 ]

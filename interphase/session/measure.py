@@ -15,7 +15,7 @@ import numpy as np
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
-from interphase.diffraction.results import NONE, UNKNOWN, PhaseMap
+from interphase.diffraction.results import PhaseMap
 from interphase.errors import InterphaseError
 from interphase.session import pictures as draw
 from interphase.session.records import FileResult, Pictures, SpectrumSummary
@@ -36,6 +36,8 @@ class Task:
     """The file."""
     base: FileResult
     """Key, hashes and names that the result shall carry."""
+    facts: str = ""
+    """Digest of what the file's exposures depend on: content, sidecars, session.toml, version."""
     session: Any = None
     """What session.toml says."""
     candidates: bytes = b""
@@ -75,22 +77,25 @@ def measure(task: Task) -> tuple[FileResult, Pictures | None]:
 
 def _measure(task: Task) -> tuple[FileResult, Pictures | None]:
     from interphase import io
+    from interphase.phases import own_facts
+    from interphase.session.verdicts import with_dose
 
     given = {name: value for name, value in task.given.items() if value is not None}
     loaded = io.read(task.path, session=task.session, user=given)
     acquisition = loaded.acquisition
-    options, prior, doubts = _options(task, acquisition)
+    options, prior = _options(task, acquisition)
     task = replace(task, options=options)
     result = replace(
         task.base,
         kind=acquisition.kind,
         acquisition=acquisition,
         prior=prior,
-        warnings=(*acquisition.warnings, *doubts),
+        warnings=acquisition.warnings,
     )
     try:
         result, pictures = MEASURES[acquisition.kind](result, loaded.signal, task)
-        return _with_dose_verdicts(result), pictures
+        candidates = _candidates(task.candidates, None)
+        return with_dose(result, None, candidates=candidates, own=own_facts()), pictures
     except (InterphaseError, MemoryError):
         raise
     except Exception as error:  # a fault of ours: what was read of the exposure still counts
@@ -167,10 +172,10 @@ def _identify_image(
     )
 
 
-def _options(task: Task, acquisition: Acquisition) -> tuple[Options, str, tuple[str, ...]]:
+def _options(task: Task, acquisition: Acquisition) -> tuple[Options, str]:
     """Return how to look: as asked, or as suits how the data were made; with the stated prior.
 
-    With them come the prior in words, and what is doubtful about it.
+    With them comes the prior in words. Names that are no candidates are doubted where it is used.
     """
     scanned = acquisition.mode == "STEM" and acquisition.kind in (Kind.IMAGE, Kind.MOVIE)
     options = task.options or (Options.for_scanned_image() if scanned else Options())
@@ -186,36 +191,11 @@ def _options(task: Task, acquisition: Acquisition) -> tuple[Options, str, tuple[
         source, details = f"the electrolyte, {acquisition.electrolyte}", of_electrolyte.sources
         # The table knows phases that are no candidates here: nobody has named them by mistake.
         weights = {p: weight for p, weight in of_electrolyte.weights.items() if p in names}
-    if not weights:
-        return replace(options, prior=None), "", ()
-    stray = sorted(set(weights) - names)
-    doubts = (
-        (f"The prior names {', '.join(stray)}, which is no candidate: it changes nothing.",)
-        if stray
-        else ()
-    )
-    named = ", ".join(f"{p} × {weight:g}" for p, weight in weights.items() if p not in stray)
+    options = replace(options, prior=weights or None)
+    named = ", ".join(f"{p} × {w:g}" for p, w in (weights or {}).items() if p in names)
     if not named:
-        return replace(options, prior=None), "", doubts
-    words = " ".join((f"Prior weights by {source}: {named}; all others 1.", *details))
-    return replace(options, prior={p: w for p, w in weights.items() if p in names}), words, doubts
-
-
-def _with_dose_verdicts(result: FileResult) -> FileResult:
-    """Return the result with what the beam may have done to the phase of each region."""
-    from interphase.phases import dose_verdict
-
-    if result.acquisition is None or result.phase_map is None:
-        return result
-    found = {region.phase for region in result.phase_map.regions} - {NONE}
-    verdicts = {
-        phase: dose_verdict(None if phase == UNKNOWN else phase, result.acquisition)
-        for phase in found
-    }
-    regions = tuple(
-        replace(region, dose=verdicts.get(region.phase)) for region in result.phase_map.regions
-    )
-    return replace(result, phase_map=replace(result.phase_map, regions=regions))
+        return options, ""
+    return options, " ".join((f"Prior weights by {source}: {named}; all others 1.", *details))
 
 
 def _power_window(shape: tuple[int, ...], pixel_size_a: float) -> int:

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import PhaseMap
+
+if TYPE_CHECKING:
+    from interphase.session.account import DoseAccount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +71,8 @@ class FileResult:
     size_bytes: int | None = None
     """Size of the file."""
     key: str = ""
-    """Digest of all that the result depends on: content, sidecars, session.toml, parameters and
-    version. Equal keys mean equal results."""
+    """Digest of all that the measurement depends on: content, sidecars, session.toml, parameters
+    and version. What the place had received before, and what that means, is looked up anew."""
     kind: Kind | None = None
     """What the file holds, if that could be found out."""
     acquisition: Acquisition | None = None
@@ -111,6 +114,10 @@ class SessionResult:
     """Phases that were considered."""
     description: Mapping[str, str] = field(default_factory=dict)
     """What session.toml says of the session as a whole, such as ``sample``."""
+    ledger: Path | None = None
+    """The dose ledger; ``None`` where none was filled."""
+    account: "DoseAccount | None" = None
+    """What its exposures add up to; ``None`` where no ledger was filled."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """Inputs, versions, parameters and papers, as written to provenance.json."""
 

@@ -11,14 +11,19 @@ from typing import Any, Protocol
 import interphase
 from interphase.assessment import Assessment
 from interphase.diffraction.options import Options
-from interphase.errors import ParameterError
+from interphase.dose import Ledger
+from interphase.errors import InterphaseError, ParameterError
 from interphase.files import digest, file_digest, locked, write_json, write_text
+from interphase.io.discovery import LEDGER_FILE, RESULT_MARKERS
+from interphase.session.account import DoseAccount, dose_account, fill_ledger, pre_exposures
 from interphase.session.engine import measure_files
 from interphase.session.measure import Task
+from interphase.session.notes import add_notes
 from interphase.session.provenance import provenance
 from interphase.session.records import FileResult, Pictures, SessionResult
 from interphase.session.store import FORMAT, Store
 from interphase.session.tables import regions_csv, results_csv
+from interphase.session.verdicts import with_dose
 
 RESULT_FOLDER = "interphase-results"
 """Name of the result folder within a session's folder."""
@@ -63,9 +68,10 @@ def run_session(
 ) -> SessionResult:
     """Measure every file of a session and write what was found.
 
-    The run may be stopped at any instant and called again: files whose results are there are
-    not measured again, unless the file, its sidecars, session.toml, the parameters or the
-    version of the package have changed.
+    The dose ledger is filled first, so that every verdict knows what its place had received. The
+    run may be stopped at any instant and called again: files whose results are there are not
+    measured again, unless the file, its sidecars, session.toml, the parameters or the version of
+    the package have changed. What the beam may have done is looked up anew each time.
 
     Parameters
     ----------
@@ -88,8 +94,8 @@ def run_session(
     Returns
     -------
     SessionResult
-        One result per file. ``results.csv``, ``regions.csv`` and ``provenance.json`` are in
-        `out`.
+        One result per file, and the dose account. ``results.csv``, ``regions.csv``,
+        ``ledger.sqlite`` and ``provenance.json`` are in `out`.
 
     Raises
     ------
@@ -98,38 +104,50 @@ def run_session(
     PhaseError
         A candidate is unknown.
     ConfigurationError
-        session.toml cannot be understood.
+        session.toml, or the user's table of damage, cannot be understood.
+    LedgerError
+        A ledger is damaged, of a newer version, or cannot be written.
     InterphaseError
         The result folder cannot be written, another run writes to it, or the scheduler does not
         answer.
     """
     from interphase.io import read_session_config
-    from interphase.phases import candidates
+    from interphase.phases import candidates, own_facts
 
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
-    out = folder / RESULT_FOLDER if out is None else Path(out)
-    if out.resolve() == folder.resolve():
-        raise ParameterError(
-            f"{out} is the session's own folder: give another folder for the results"
-        )
+    folder, out = _folders(folder, out)
     options = RunOptions() if options is None else options
-    config = read_session_config(folder)
+    config, own = read_session_config(folder), own_facts(folder)
     if phases is None:
         phases = phases_of(config.phases, folder)
     found = candidates(phases)
     with locked(out):
         store = Store(out)
         tasks, unread = prepare(folder, out=out, candidates=found, options=options)
-        results, measured = _measure(
-            tasks,
-            unread,
-            store,
-            workers=workers,
-            scheduler=scheduler,
-            progress=progress,
-            time_limit_s=options.time_limit_s,
+        how: dict[str, Any] = {
+            "workers": workers,
+            "scheduler": scheduler,
+            "time_limit_s": options.time_limit_s,
+        }
+        doubts = fill_ledger(folder, out, tasks, unread, store, **how)
+        results, measured = _measure(tasks, unread, store, progress=progress, **how)
+        with Ledger.open(out / LEDGER_FILE, read_only=True) as ledger:
+            account = dose_account(
+                ledger,
+                candidates=found,
+                own=own,
+                temperature_k=config.temperature_k,
+                doubts=doubts,
+            )
+            before = pre_exposures(ledger, (result.file for result in results))
+        results = tuple(
+            with_dose(
+                result,
+                before.get(result.file),
+                candidates=found,
+                own=own,
+                complete=bool(config.ledger_is_complete) and not doubts,
+            )
+            for result in results
         )
         session = SessionResult(
             name=folder.resolve().name,
@@ -143,8 +161,10 @@ def run_session(
                 for name in ("sample", "electrolyte", "electrode")
                 if (value := getattr(config, name)) is not None
             },
+            ledger=out / LEDGER_FILE,
+            account=account,
             provenance=provenance(
-                inputs=[_input(result) for result in results],
+                inputs=[*map(_input, results), *_own_ledger(folder)],
                 parameters=_parameters(options),
                 phases=found,
             ),
@@ -153,6 +173,86 @@ def run_session(
         write_text(out / "regions.csv", regions_csv(results))
         write_json(out / "provenance.json", session.provenance)
     return session
+
+
+def run_account(
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    phases: Any = None,
+    budgets: Mapping[str, float] | None = None,
+    notes: str | Path | None = None,
+) -> tuple[Path, DoseAccount]:
+    """Fill the dose ledger of a session from its files, without measuring them.
+
+    Parameters
+    ----------
+    folder, out, phases
+        As for :func:`run_session`, which may be under way.
+    budgets
+        Phase, or any name → dose that it survives, in place of what is known of it [e/Å²].
+    notes
+        A table of exposures noted by hand, see `read_notes`. They are kept in ``ledger.sqlite``
+        in `folder`; those of an older table of the same name are replaced.
+
+    Returns
+    -------
+    ledger : Path
+        The ledger.
+    account : DoseAccount
+        What it adds up to.
+
+    Raises
+    ------
+    ParameterError
+        The folder does not exist, or a budget is no dose.
+    PhaseError
+        A candidate is unknown.
+    ConfigurationError
+        session.toml, the table of damage or that of exposures cannot be understood.
+    LedgerError
+        A ledger is damaged, of a newer version, or cannot be written.
+    """
+    from interphase.io import read_session_config
+    from interphase.phases import candidates, own_facts
+
+    folder, out = _folders(folder, out)
+    config, own = read_session_config(folder), own_facts(folder)
+    found = candidates(phases_of(config.phases, folder) if phases is None else phases)
+    if notes is not None:
+        add_notes(notes, folder)
+    try:
+        store = Store(out)
+        (out / RESULT_MARKERS[-1]).touch()
+    except OSError as error:
+        raise InterphaseError(
+            f"{out} cannot be written ({error.strerror}): give another result folder with --out"
+        ) from error
+    tasks, unread = prepare(folder, out=out, candidates=(), options=RunOptions())
+    doubts = fill_ledger(folder, out, tasks, unread, store)
+    with Ledger.open(out / LEDGER_FILE, read_only=True) as ledger:
+        account = dose_account(
+            ledger,
+            candidates=found,
+            own=own,
+            budgets=budgets,
+            temperature_k=config.temperature_k,
+            doubts=doubts,
+        )
+    return out / LEDGER_FILE, account
+
+
+def _folders(folder: str | Path, out: str | Path | None) -> tuple[Path, Path]:
+    """Return the session's folder and that of its results."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is not a folder: give the folder of a session's files")
+    out = folder / RESULT_FOLDER if out is None else Path(out)
+    if out.resolve() == folder.resolve():
+        raise ParameterError(
+            f"{out} is the session's own folder: give another folder for the results"
+        )
+    return folder, out
 
 
 def prepare(
@@ -175,12 +275,7 @@ def prepare(
 
     entries = discover(folder, exclude=[out])
     common = digest(
-        {
-            "format": FORMAT,
-            "version": interphase.__version__,
-            "parameters": _parameters(options),
-            "candidates": candidates,
-        }
+        {"parameters": _parameters(options), "candidates": candidates},
     )
     pickled = pickle.dumps(tuple(candidates))
     configs = _Configs(folder)
@@ -199,21 +294,29 @@ def prepare(
             size = entry.path.stat().st_size
         except OSError as error:
             return replace(base, sentence=f"{name} cannot be opened: {error.strerror}.")
-        key = digest(
+        facts = digest(
             {
+                "format": FORMAT,
+                "version": interphase.__version__,
                 "file": name,
                 "content": content,
                 "sidecars": sidecars,
                 "session": config.model_dump(),
-                "common": common,
             }
         )
         return Task(
             path=entry.path,
+            facts=facts,
             session=config,
             candidates=pickled,
             options=options.identification,
-            base=replace(base, sha256=content, size_bytes=size, sidecars=tuple(sidecars), key=key),
+            base=replace(
+                base,
+                sha256=content,
+                size_bytes=size,
+                sidecars=tuple(sidecars),
+                key=digest({"facts": facts, "common": common}),
+            ),
         )
 
     # Hashing waits for the disk and leaves Python's lock alone while it computes.
@@ -302,6 +405,13 @@ def _parameters(options: RunOptions) -> dict[str, Any]:
         "identification": chosen or Options(),
         "identification_of_scanned_images": chosen or Options.for_scanned_image(),
     }
+
+
+def _own_ledger(folder: Path) -> list[Mapping[str, Any]]:
+    path = folder / LEDGER_FILE
+    if not path.is_file():
+        return []
+    return [{"file": path.name, "sha256": file_digest(path), "size_bytes": path.stat().st_size}]
 
 
 def _input(result: FileResult) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 A result is two files, ``<key>.npz`` with small pictures and then ``<key>.json`` with the
 record; the second says that the first is complete. Each is written beside its place, brought
-to the disk, and renamed, so that a run may be killed at any instant.
+to the disk, and renamed, so that a run may be killed at any instant. What files say of their
+exposures lies beside them in a folder of its own.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from interphase.acquisition import Acquisition
 from interphase.files import write_json, write_whole
 from interphase.session.records import FileResult, Pictures
 
@@ -67,8 +69,9 @@ class Store:
     """
 
     def __init__(self, out: Path) -> None:
-        self.folder = out / "files"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.records = out / "files", out / "exposures"
+        for folder in (self.folder, self.records):
+            folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, key: str) -> FileResult | None:
         """Return the finished result with this key, or ``None``."""
@@ -93,6 +96,19 @@ class Store:
             )
         write_json(self.folder / f"{result.key}.json", replace(result, pictures=None))
         return self._with_pictures(result)
+
+    def load_records(self, facts: str) -> tuple[Acquisition, ...] | None:
+        """Return what was read of a file's exposures, or ``None``."""
+        try:
+            said = json.loads((self.records / f"{facts}.json").read_text())
+            records: tuple[Acquisition, ...] = from_plain(tuple[Acquisition, ...], said)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return records
+
+    def save_records(self, facts: str, records: tuple[Acquisition, ...]) -> None:
+        """Write what was read of a file's exposures."""
+        write_json(self.records / f"{facts}.json", records)
 
     def _with_pictures(self, result: FileResult) -> FileResult:
         path = self.folder / f"{result.key}.npz"

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from interphase.acquisition import Kind
 from interphase.assessment import Assessment
@@ -90,75 +89,6 @@ def tally_phases(files: Iterable[FileResult]) -> tuple[PhaseTally, ...]:
             tallies, key=lambda t: (not t.certain, t.phases == (UNDECIDED,), -t.regions, t.phases)
         )
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoseRow:
-    """What one exposure cost, as far as any source says."""
-
-    file: str
-    """Path below the session's folder."""
-    time: datetime | None
-    """When it was made."""
-    dose_e_per_a2: float | None
-    """Fluence of this exposure [e/Å²]; ``None`` where it is not known."""
-    prior_dose_e_per_a2: float | None
-    """Fluence the place had received before, as the file states it [e/Å²]."""
-    source: str
-    """Who states the dose, or why it is unknown."""
-
-    @property
-    def total_e_per_a2(self) -> float | None:
-        """Dose of this exposure and of those before it at the place [e/Å²]; a lower bound."""
-        if self.dose_e_per_a2 is None:
-            return self.prior_dose_e_per_a2
-        return self.dose_e_per_a2 + (self.prior_dose_e_per_a2 or 0.0)
-
-
-def dose_rows(files: Iterable[FileResult]) -> tuple[DoseRow, ...]:
-    """List the exposures in the order they were made; those without a time come last, by name.
-
-    Parameters
-    ----------
-    files
-        Results of a session's files; files that could not be read have no exposure to list.
-    """
-    rows = []
-    for result in files:
-        acquisition = result.acquisition
-        if acquisition is None or not is_exposure(result):
-            continue
-        if acquisition.dose_e_per_a2 is not None:
-            source = str(acquisition.sources.get("dose_e_per_a2", ""))
-        else:
-            source = acquisition.missing.get("dose_e_per_a2", "no source states it")
-        rows.append(
-            DoseRow(
-                file=result.file,
-                time=acquisition.time,
-                dose_e_per_a2=acquisition.dose_e_per_a2,
-                prior_dose_e_per_a2=acquisition.prior_dose_e_per_a2,
-                source=source,
-            )
-        )
-    return tuple(
-        sorted(
-            rows,
-            key=lambda row: (
-                row.time is None,
-                row.time.replace(tzinfo=None).isoformat() if row.time else "",
-                row.file,
-            ),
-        )
-    )
-
-
-def is_exposure(result: FileResult) -> bool:
-    """Whether a file stands for an exposure: data, or metadata that speak of one.
-
-    A navigator's list of places exposes nothing.
-    """
-    return result.acquisition is not None and not result.file.lower().endswith(".nav")
 
 
 def listed(words: Sequence[str], *, most: int = 4) -> str:

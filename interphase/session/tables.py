@@ -25,6 +25,7 @@ RESULT_COLUMNS = (
     "dose_e_per_a2",
     "dose_source",
     "prior_dose_e_per_a2",
+    "prior_dose_source",
     "exposure_time_s",
     "stage_x_um",
     "stage_y_um",
@@ -157,6 +158,7 @@ def _result_row(result: FileResult) -> dict[str, Any]:
         ):
             row[name] = getattr(acquisition, name)
         row["dose_source"] = acquisition.sources.get("dose_e_per_a2")
+        row["prior_dose_source"] = acquisition.sources.get("prior_dose_e_per_a2")
         if acquisition.stage is not None:
             row["stage_x_um"] = acquisition.stage.x_um
             row["stage_y_um"] = acquisition.stage.y_um

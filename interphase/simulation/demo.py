@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from interphase.acquisition import Acquisition, Kind, Stage
-from interphase.files import write_json
-from interphase.simulation.files import SimulatedExposure, write_session
+from interphase.files import write_json, write_text
+from interphase.simulation.files import SimulatedExposure, serialem_time, write_session
 from interphase.simulation.imaging.conditions import interphase_image, interphase_wave
 from interphase.simulation.imaging.detectors import Detector, record_counts
 from interphase.simulation.imaging.exposure import movie
@@ -91,6 +91,9 @@ class DemoExposure:
     """Stage (x, y) [µm]."""
     ending: Literal[".hspy", ".mrc"] = ".hspy"
     """Kind of file; ``.mrc`` comes with a SerialEM sidecar."""
+    focus: tuple[tuple[float, float, float], ...] = ((1.6, 0.0, 60.0),)
+    """Exposures for focusing before it: how far off (x, y) [µm] and dose [e/Å²], of which 0 says
+    that the camera was not calibrated."""
 
 
 def _sought(phase: str, fraction: float, diameter_a: float, *, tilt_deg: float = 2.0) -> Population:
@@ -203,6 +206,7 @@ DEMO_EXPOSURES = (
         dose_e_per_a2=300.0,
         defocus_a=140.0,
         stage_um=(-98.66, 53.12),
+        focus=((0.1, 0.03, 110.0), (0.1, 0.03, 110.0)),
     ),
     DemoExposure(
         stem="grid1_movie_0005",
@@ -234,6 +238,7 @@ DEMO_EXPOSURES = (
         defocus_a=140.0,
         stage_um=(-95.02, 50.37),
         ending=".mrc",
+        focus=((0.08, -0.05, 0.0),),
     ),
     DemoExposure(
         stem="grid1_diffraction_0006",
@@ -268,9 +273,10 @@ def write_demo_session(
     """Simulate a small cryo-TEM session of interphases on lithium and write it as files.
 
     By default four images, a movie and a selected-area pattern, in HyperSpy files or in MRC with
-    SerialEM ``.mdoc`` sidecars; with them ``session.toml``, a ``.truth.npz`` beside each file, and
-    ``truth.json`` with what was put in. Crystallites are large and lie within 2° of strong zone
-    axes, as a microscopist's first examples would be chosen; a blind area shows far fewer.
+    SerialEM ``.mdoc`` sidecars, and the sidecars of what was exposed for search and focus; with
+    them ``session.toml``, a ``.truth.npz`` beside each file, and ``truth.json`` with what was put
+    in. Crystallites are large and lie within 2° of strong zone axes, as a microscopist's first
+    examples would be chosen; a blind area shows far fewer.
 
     Parameters
     ----------
@@ -292,6 +298,7 @@ def write_demo_session(
         for number, exposure in enumerate(exposures):
             made = _simulate(exposure, number, seed)
             files.append(_summary(made))
+            _write_steps(folder, exposure, number)
             yield made
 
     facts = {
@@ -299,7 +306,13 @@ def write_demo_session(
         "electrolyte": "1 M LiPF6 in EC:DEC",
         "electrode": "Li",
         "temperature_k": 298.0,  # that of the cells the atoms were built with
-        "prior_dose_e_per_a2": 0.0,  # no place is exposed twice
+        "ledger_is_complete": True,
+        "image_rotation_deg": 0.0,
+        "beam_diameter_a": 2e3,
+        "files": {
+            "*_search_*": {"beam_diameter_a": 2e5},
+            "*_focus_*": {"beam_diameter_a": 3e3},
+        },
         "spherical_aberration_mm": _SPHERICAL_ABERRATION_MM,
         "phases": "lithium-sei",
     }
@@ -307,6 +320,29 @@ def write_demo_session(
     truth = DemoTruth(folder=folder, seed=seed, files=tuple(files))
     write_json(folder / "truth.json", {"seed": seed, "files": files})
     return truth
+
+
+def _write_steps(folder: Path, exposure: DemoExposure, number: int) -> None:
+    """Write the sidecars of what was exposed before a record; their images were not kept."""
+    x, y = exposure.stage_um
+    steps = [
+        (f"focus_{number + 1:04d}{letter}", 2.0, x + dx, y + dy, dose, 3.0)
+        for letter, (dx, dy, dose) in zip("abc", exposure.focus, strict=False)
+    ]
+    if number % 3 == 0:
+        steps.insert(0, (f"search_{number + 1:04d}", 120.0, x + 3.0, y + 1.0, 0.04, 1.0))
+    when = _START + timedelta(minutes=4 * number - 3)
+    folder.mkdir(parents=True, exist_ok=True)
+    for step, (name, pixel_a, at_x, at_y, dose, duration_s) in enumerate(steps):
+        file = f"grid1_{name}.mrc"
+        write_text(
+            folder / f"{file}.mdoc",
+            f"PixelSpacing = {pixel_a}\nVoltage = {_BEAM_ENERGY_KEV}\nImageFile = {file}\n"
+            "ImageSize = 1024 1024\n\n[ZValue = 0]\n"
+            f"StagePosition = {at_x:.3f} {at_y:.3f}\nExposureDose = {dose}\n"
+            f"ExposureTime = {duration_s}\n"
+            f"DateTime = {serialem_time(when + timedelta(seconds=40 * step))}\n",
+        )
 
 
 def _simulate(exposure: DemoExposure, number: int, seed: int) -> SimulatedExposure:

@@ -507,7 +507,7 @@ def _mdoc(exposure: SimulatedExposure) -> str:
         "Defocus": (_over(said.defocus_a, -1e4),),
         "ExposureTime": (said.exposure_time_s,),
         "Binning": (1,),
-        "DateTime": (said.time and _serialem(said.time),),
+        "DateTime": (said.time and serialem_time(said.time),),
     }
     head: dict[str, tuple[Any, ...]] = {
         "PixelSpacing": (pixel,),
@@ -543,5 +543,6 @@ def _electrons_per_pixel_and_second(said: Acquisition) -> float | None:
     return said.dose_e_per_a2 * said.pixel_size_a**2 / said.exposure_time_s
 
 
-def _serialem(time: datetime) -> str:
+def serialem_time(time: datetime) -> str:
+    """Write a moment as SerialEM does."""
     return f"{time.day:02d}-{_MONTHS[time.month - 1]}-{time:%y}  {time:%H:%M:%S}"

@@ -74,6 +74,8 @@ def test_a_measurement_may_belong_to_a_session(
         (["LiF", *map(str, GIVEN), "--product", "Lu"], "'Lu' is neither a phase"),
         (["LiF", "--critical-dose", "-3", "--criterion", "x", "--source", "y"], r"[-3.0] e/Å²"),
         (["LiF", *map(str, GIVEN), "--beam-energy", "300000"], "did you give eV"),
+        (["LiF", *map(str, GIVEN), "--process", ""], "process of a damage fact is ''"),
+        (["LiF", *map(str, GIVEN), "--session", "/nowhere/grid"], "/nowhere/grid, which is no fol"),
     ],
 )
 def test_a_wrong_call_writes_nothing(

@@ -262,6 +262,7 @@ def test_misuse_is_named(change, words):
         (np.eye(3), np.eye(3), r"symmetry has the shape \(3, 3\) .* expected rotations"),
         (np.eye(3), np.zeros((0, 3, 3)), "is no rotation: expected Orientation.rotation"),
         (2 * np.eye(3), np.eye(3)[None], "is no rotation: expected Orientation.rotation"),
+        (-np.eye(3), np.eye(3)[None], "is no rotation: expected Orientation.rotation"),
         (np.full((3, 3), np.nan), np.eye(3)[None], "first holds 9 values that are not finite"),
     ],
 )

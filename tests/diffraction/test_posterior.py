@@ -170,3 +170,18 @@ def test_a_place_is_told_the_scale_by_the_others_alone():
     both = posterior([sure, flat])
     assert both.scale_sigma_of[0] == pytest.approx(prior_sigma)
     assert both.scale_sigma_of[1] < prior_sigma
+
+
+def test_places_that_are_noise_do_not_set_the_scale():
+    """However many they are, and whatever scale they happen to fit."""
+    true, noise = [peak(0.0, 5.0), peak(0.02, 3.0)], [peak(0.02, 1e4), peak(0.04, 1e4)]
+    alone = posterior([true])
+    among = combine(
+        np.asarray([true] + 8 * [noise]),
+        np.full(9, 1e-3),
+        chance=np.array([0.0] + 8 * [0.99]),
+        scale=PRIOR,
+        unknown_prior=0.1,
+        misfit=0.0,
+    )
+    assert among.probability[0] == pytest.approx(alone.probability[0], abs=0.05)

@@ -181,3 +181,23 @@ def test_overlaps_of_squares_are_exact():
         [square + np.array([0.5, 1.0]), square + np.array([3.0, 0.0]), square], square
     )
     assert areas == pytest.approx([1.5, 0.0, 4.0], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"weights": np.ones(1)}, r"weights has shape \(1,\): .* each of 2 polygons"),
+        ({"prior": np.ones(3)}, r"prior has shape \(3,\): .* each of 2 polygons"),
+        ({"weights": np.full(2, np.nan)}, "weights has shape .* expected a finite number"),
+        ({"polygons_um": [disc(1.0), disc(1.0) * np.nan]}, "not finite"),
+        ({"polygons_um": [disc(1.0), disc(1.0)[[0, 32, 16, 48]]]}, "crosses or touches itself"),
+        ({"bounds_um": (0.0, 0.0, 0.0, 1.0)}, "expected x0 < x1"),
+        ({"bounds_um": "abcd"}, "bounds_um is 'abcd': expected"),
+        ({"shape": (0, 2)}, "expected rows and columns, 1 to 16384"),
+        ({"shape": (2.0, 2.0)}, "expected rows and columns, 1 to 16384"),
+    ],
+)
+def test_the_compiled_loop_is_given_nothing_that_it_would_read_past(given, said):
+    usual = {"polygons_um": [disc(1.0)] * 2, "weights": np.ones(2), "bounds_um": BOUNDS}
+    with pytest.raises(ParameterError, match=said):
+        coverage(**{**usual, "shape": SHAPE, **given})

@@ -51,12 +51,23 @@ def test_exposures_of_different_dose_are_brought_to_one():
     edges = np.array([0.0, 10.0, 40.0, 60.0])
     width = np.diff(edges)
     found = follow_edge(
-        np.outer(width / width.mean(), spectra(1e12)[0]),
+        # So many that what is taken off for counting statistics does not matter.
+        1e6 * np.outer(width / width.mean(), spectra(1e12)[0]),
         **WINDOWS,
         before_e_per_a2=edges[:-1],
         after_e_per_a2=edges[1:],
     )
     assert found.signal == pytest.approx(np.full(3, found.signal[0]), rel=1e-6)
+
+
+def test_the_background_of_few_counts_is_right_in_the_mean():
+    """The exponential of a fitted line is too high by two electrons here, at any dose."""
+    rng = np.random.default_rng(4)
+    expected = spectra(1e12, edge=0.0, background=0.3)
+    found = [follow_edge(rng.poisson(expected), **WINDOWS, **DOSES) for _ in range(200)]
+    net = np.array([series.signal for series in found])
+    # 3000 exposures of standard deviation 12: the standard error is 0.2.
+    assert net.mean() == pytest.approx(0.0, abs=0.7)
 
 
 def test_an_edge_without_electrons_says_so():
@@ -87,6 +98,27 @@ def test_carbonate_becomes_oxide_as_the_chain_says():
     assert np.std(pulls) == pytest.approx(1.0, abs=0.08)
     fit = estimate_fading(found["Li2CO3"])
     assert fit.critical_dose_e_per_a2 == pytest.approx(80.0, rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 10.0])
+def test_few_counts_do_not_pull_the_amounts_down(scale):
+    rng = np.random.default_rng(5)
+    bump = {
+        name: np.exp(-((ENERGIES - at) ** 2) / (2 * 10**2))
+        for name, at in (("Li2CO3", 290.0), ("Li2O", 260.0))
+    }
+    references = {**bump, "background": np.ones_like(ENERGIES)}
+    left = np.exp(-np.arange(15) / 10)
+    truth = {"Li2CO3": 2 * scale * left, "Li2O": scale * (1 - left), "background": 0.3 * scale}
+    expected = sum(
+        np.outer(np.broadcast_to(truth[name], 15), references[name]) for name in references
+    )
+    pulls = []
+    for _ in range(40):
+        found = follow_references(rng.poisson(expected), references=references, **DOSES)
+        pulls.append([(found[n].signal - truth[n]) / np.sqrt(found[n].variance) for n in truth])
+    assert np.mean(pulls, axis=(0, 2)) == pytest.approx(np.zeros(3), abs=0.3)
+    assert np.std(pulls, axis=(0, 2)) == pytest.approx(np.ones(3), abs=0.2)
 
 
 COUNTS = np.ones((15, 400))

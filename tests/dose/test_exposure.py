@@ -221,6 +221,12 @@ def test_times_of_the_minority_with_a_zone_are_left_out():
         ({"recorded_um": np.zeros((4, 2))}, "recorded_um of a: a footprint has no area"),
         ({"position_uncertain_um": -1.0}, "position_uncertain_um of a"),
         ({"key": ""}, "key is ''"),
+        ({"duration_s": "1"}, "duration_s of a is '1'"),
+        ({"alpha_deg": "3"}, "alpha_deg of a is '3'"),
+        ({"position_uncertain_um": None}, "position_uncertain_um of a is None"),
+        ({"purpose": ["record"]}, r"purpose of a is \['record'\]"),
+        ({"file": 3}, "file of a is 3: expected words"),
+        ({"recorded_um": [(0, 0), (2, 2), (2, 0), (0, 1)]}, "recorded_um of a: .*crosses"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused_by_name(values, said):

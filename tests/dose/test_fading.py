@@ -165,6 +165,28 @@ def test_incubation_is_no_exponential():
         fit.as_damage_fact(source="grid 3", phase="LiF")
 
 
+@pytest.mark.parametrize(("background", "ratio"), [(5.0, 0.5), (3.0, 1.0)])
+def test_a_background_of_few_counts_is_no_misfit(background, ratio):
+    """Where few are counted of it by chance, the net signal is large and seems sure."""
+    rng = np.random.default_rng(13)
+    mean = 20 * mean_fading(EDGES[:-1], EDGES[1:], critical_dose_e_per_a2=20.0)
+    p_values = [
+        estimate_fading(
+            FadingSeries(
+                signal=rng.poisson(mean + background),
+                background=rng.poisson(background * ratio, 20),
+                background_ratio=ratio,
+                before_e_per_a2=EDGES[:-1],
+                after_e_per_a2=EDGES[1:],
+                law=Law.COUNTS,
+            )
+        ).p_value
+        for _ in range(200)
+    ]
+    assert np.mean(np.array(p_values) < 1e-3) <= 0.01
+    assert np.mean(np.array(p_values) < 0.1) == pytest.approx(0.1, abs=0.06)
+
+
 def test_the_probability_of_the_misfit_is_uniform_where_the_law_holds():
     for law, level in ((Law.COUNTS, 20), (Law.POWER, 20), (Law.VALUES, 100)):
         _, fits = coverage(np.random.default_rng(9), 100, law, level, 20.0)
@@ -349,6 +371,58 @@ def test_a_series_that_cannot_be_is_refused_by_name(given, said):
                 **given,
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"law": "fading"}, "law is 'fading': expected one of counts, power, values"),
+        ({"name": None}, "name is None: expected words"),
+        ({"variance": [1.0] * 3}, "variance is given and law is counts"),
+        ({"spectra": 3.0}, "spectra is given and law is counts"),
+        ({"law": Law.POWER, "background": [1.0] * 3}, "background is given and law is power"),
+        ({"signal": [1e15] * 3}, r"the largest of signal is 1e\+15"),
+        (
+            {"before_e_per_a2": [0.0, 1e20, 2e20], "after_e_per_a2": [1e20, 2e20, 3e20]},
+            "was it given in e/nm² or e/m²",
+        ),
+    ],
+)
+def test_what_no_law_knows_is_refused(given, said):
+    with pytest.raises(ParameterError, match=said):
+        of(**{"signal": [3.0, 2.0, 1.0], **given})
+
+
+def test_a_law_may_be_named_by_its_word():
+    edges = np.array([0.0, 1.0, 7.0, 12.0, 30.0])
+    signal = mean_fading(edges[:-1], edges[1:], critical_dose_e_per_a2=8.0)
+    given = {"before_e_per_a2": edges[:-1], "after_e_per_a2": edges[1:], "variance": [1e-6] * 4}
+    for law in (Law.VALUES, "values"):
+        fit = estimate_fading(FadingSeries(signal=signal, law=law, **given))
+        assert fit.critical_dose_e_per_a2 == pytest.approx(8.0, rel=1e-4)
+
+
+def test_many_electrons_make_the_interval_narrow_and_it_holds_the_truth():
+    widths = []
+    for electrons in (1e6, 1e9, 1e11):
+        exact = electrons * mean_fading(EDGES[:-1], EDGES[1:], critical_dose_e_per_a2=8.0)
+        fit = estimate_fading(
+            FadingSeries(
+                signal=exact,
+                before_e_per_a2=EDGES[:-1],
+                after_e_per_a2=EDGES[1:],
+                law=Law.COUNTS,
+            )
+        )
+        assert fit.low_e_per_a2 < 8.0 < fit.high_e_per_a2
+        assert fit.p_value > 0.5
+        widths.append((fit.high_e_per_a2 - fit.low_e_per_a2) * np.sqrt(electrons))
+    assert widths == pytest.approx([widths[0]] * 3, rel=0.05)
+
+
+def test_a_variance_too_small_to_be_true_is_an_assessment():
+    fit = estimate_fading(of([3.0, 2.5, 2.0, 0.5], law=Law.VALUES, variance=[1e-30] * 4))
+    assert fit.assessment.value == "ambiguous"
 
 
 def test_a_confidence_is_a_share():

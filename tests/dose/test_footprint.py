@@ -99,6 +99,10 @@ def test_two_squares_with_a_common_edge_hold_a_place_on_it_once():
         (np.zeros((2, 2)), "at least three corners"),
         (np.zeros((4, 2)), "no area"),
         (np.full((4, 2), np.nan), "not finite"),
+        ("corners", "at least three corners"),
+        (np.array([(0, 0), (2, 2), (2, 0), (0, 1.0)]), "crosses or touches itself"),
+        (disc(2.0, corners=5)[[0, 2, 4, 1, 3]], "crosses or touches itself"),
+        (1e300 * disc(2.0), r"expected at most 1e\+12 µm"),
     ],
 )
 def test_what_is_no_polygon_is_named(polygon, said):
@@ -155,3 +159,25 @@ def test_a_scan_without_a_known_probe_has_a_mean_alone():
     assert scan.mean_e_per_a2 == pytest.approx(624.15, rel=1e-4)
     assert scan.local_e_per_a2 is None
     assert scan.exposed_fraction is None
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: disc(1.0, corners=2), "corners is 2: expected a whole number, at least 3"),
+        (lambda: camera_rectangle(5, pixel_size_a=1.0), "shape is 5: expected rows and columns"),
+        (lambda: camera_rectangle((4, 4), pixel_size_a="1"), "pixel_size_a is '1'"),
+        (lambda: onto_specimen(disc(1.0), centre_um=(math.nan, 0.0)), "centre_um is"),
+        (lambda: onto_specimen(disc(1.0), rotation_deg=math.nan), "rotation_deg is nan"),
+        (lambda: displacement_um((math.nan, 1.0), 2.0), "shift is .* expected finite"),
+        (
+            lambda: dose_of_scan(
+                beam_current_pa=1.0, dwell_time_s=1.0, positions=(0.5, 3), step_a=1.0
+            ),
+            r"positions is 0\.5: expected a whole number, at least 1",
+        ),
+    ],
+)
+def test_what_no_footprint_can_be_made_of_is_named(call, said):
+    with pytest.raises(ParameterError, match=said):
+        call()

@@ -301,5 +301,99 @@ def test_a_writer_that_does_not_let_go_is_named(tmp_path, monkeypatch):
         assert ledger.add(shots(0, 1)) == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be removed there")
+@pytest.mark.parametrize("change", ["removed", "replaced"])
+def test_a_file_that_is_gone_while_it_is_open_takes_nothing_more(tmp_path, change):
+    path = tmp_path / "dose.ledger"
+    with Ledger.open(path) as ledger:
+        ledger.add(shots(0, 1))
+        path.rename(tmp_path / "elsewhere")
+        if change == "replaced":
+            path.write_bytes((tmp_path / "elsewhere").read_bytes())
+        with pytest.raises(LedgerError, match="moved, removed or replaced while it was open"):
+            ledger.add(shots(1, 2))
+
+
+def test_a_ledger_in_a_folder_that_is_only_read_can_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "dose.ledger"
+    with Ledger.open(path) as ledger:
+        ledger.add(shots(0, 3))
+    monkeypatch.setattr("interphase.dose.storage.os.access", lambda *_: False)
+    with Ledger.open(path, read_only=True) as ledger:
+        assert ledger.at((0.0, 0.0)).at_least_e_per_a2 == 3.0
+        assert [p.name for p in tmp_path.iterdir()] == ["dose.ledger"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "illuminated = x'0011'",
+        "record = '{'",
+        "record = '{}'",
+        "purpose = 'portrait'",
+        "dose = 'much'",
+        "x = 'left'",
+        "purpose = CAST(x'FF' AS TEXT)",
+    ],
+)
+def test_an_exposure_that_is_damaged_in_the_file_is_named(tmp_path, change):
+    path = tmp_path / "dose.ledger"
+    with Ledger.open(path) as ledger:
+        ledger.add(shots(0, 1))
+    base = sqlite3.connect(path)
+    base.execute(f"UPDATE exposure SET {change}")
+    base.commit()
+    base.close()
+    with (
+        Ledger.open(path) as ledger,
+        pytest.raises(LedgerError, match=r"dose\.ledger cannot be read"),
+    ):
+        ledger.exposures()
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "said"),
+    [
+        (lambda ledger: ledger.add(None), ParameterError, "None is no Exposure"),
+        (lambda ledger: ledger.add(["a"]), ParameterError, "'a' is no Exposure"),
+        (lambda ledger: ledger.rewrite(lambda _: None), ParameterError, "None is no Exposure"),
+        (lambda ledger: ledger.exposures(purpose="portrait"), ParameterError, "purpose is 'portr"),
+        (lambda ledger: ledger.at("ab"), ParameterError, "place_um is 'ab'"),
+        (lambda ledger: ledger.map((0, 0, 1)), ParameterError, r"bounds_um is \(0, 0, 1\)"),
+        (lambda ledger: ledger.over_budget({"Li": "1"}), ParameterError, "budget of Li is '1'"),
+        (lambda ledger: ledger.pre_exposure(3), ParameterError, "key_or_file is 3"),
+        (
+            lambda ledger: ledger.add([Exposure(key="\udc80", purpose="record")]),
+            ParameterError,
+            "expected characters that Unicode has",
+        ),
+        (
+            lambda ledger: (ledger.close(), ledger.at((0, 0), until=datetime.now(UTC))),
+            LedgerError,
+            "it was closed; open it again",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_is_named(ask, kind, said):
+    with Ledger.in_memory() as ledger, pytest.raises(kind, match=said):
+        ask(ledger)
+
+
+def test_a_duration_beyond_the_calendar_has_no_moment():
+    shot = Exposure(
+        key="a",
+        purpose="record",
+        time=datetime(2026, 1, 1, tzinfo=UTC),
+        duration_s=1e30,
+        illuminated_um=camera_rectangle((10, 10), pixel_size_a=10.0),
+        dose_e_per_a2=10.0,
+    )
+    with Ledger.in_memory() as ledger:
+        ledger.add([shot])
+        (over,) = ledger.over_budget({"Li": 3.0})
+        assert over.passed_at is None
+        assert "passed in a." in over.sentence
+
+
 def test_every_refusal_is_one_of_ours():
     assert issubclass(LedgerError, InterphaseError)

@@ -92,7 +92,7 @@ def test_the_loss_that_is_called_detectable_is_seen_in_half_of_the_series():
     ]
     # Also an earlier stretch may show it by chance.
     assert 0.45 <= np.mean(seen) <= 0.68
-    assert "would be seen in half of such series: use all 30 frames" in next(
+    assert "would be seen in at least half of such series: use all 30 frames" in next(
         onset.sentence for onset in fresh if onset.frames == 30
     )
 

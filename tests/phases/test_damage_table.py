@@ -196,20 +196,31 @@ def test_any_words_and_doses_survive_the_file(tmp_path_factory, criterion, sourc
 
 
 def _record(path, number):
-    try:
-        record_damage(measured(source=f"grid {number}"), path)
-    except InterphaseError:  # another held the folder
-        return None
-    return number
+    record_damage(measured(source=f"grid {number}"), path)
 
 
 def test_writers_at_once_lose_nothing(tmp_path):
     path = tmp_path / "damage.toml"
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        done = pool.starmap(_record, [(path, number) for number in range(24)])
+        pool.starmap(_record, [(path, number) for number in range(24)])
     kept = {fact.source for fact in read_damage_file(path)}
-    assert kept == {f"grid {number}" for number in done if number is not None}
-    assert kept
+    assert kept == {f"grid {number}" for number in range(24)}
+
+
+def test_what_others_write_beside_the_table_is_left_alone(tmp_path):
+    (tmp_path / "results").mkdir()
+    others = [tmp_path / ".download.part", tmp_path / "results" / ".map.json.7.part"]
+    for other in others:
+        other.touch()
+    record_damage(measured(), tmp_path / "damage.toml")
+    assert all(other.exists() for other in others)
+
+
+@pytest.mark.parametrize("name", ["phase", "process", "criterion", "source"])
+@pytest.mark.parametrize("value", ["", None])
+def test_what_could_not_be_read_again_is_not_recorded(name, value):
+    with pytest.raises(ParameterError, match=f"{name} of a damage fact is {value!r}: expected"):
+        measured(**{name: value})
 
 
 def test_facts_are_what_json_can_say(table):

@@ -1,8 +1,10 @@
+import math
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import numpy as np
 import pytest
 
 from interphase.acquisition import Acquisition, Kind
-from interphase.phases import dose_verdict
+from interphase.dose import Exposure, Ledger, Purpose, camera_rectangle, disc
+from interphase.phases import dose_verdict, load_phase
 from interphase.report import svg, write_report
 from interphase.report.page import page_values, picture_budget
 from interphase.report.words import dose_comparison, dose_verdict_words
+from interphase.session import dose_account
 from interphase.session.records import SessionResult
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "google-chrome")) if p), None)
@@ -56,7 +60,7 @@ def test_the_page_needs_nothing_but_itself(make_result: Make, tmp_path: Path) ->
     tags.feed(page)
     assert tags.fetched
     assert all(value.startswith("data:") for value in tags.fetched)
-    assert not re.search(r"@import|url\((?!data:)", page)
+    assert not re.search(r"@import|url\((?!data:|#)", page)
     # Every link leads to a place on the page, and no place is named twice.
     assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
     assert len(tags.ids) == len(set(tags.ids))
@@ -82,9 +86,83 @@ def test_an_unknown_dose_is_said_to_be_unknown_and_totals_are_lower_bounds(
     assert [row["dose"] for row in dose["rows"]] == ["20", "21", None]
     assert dose["rows"][0]["source"] == "sidecar: ExposureDose"
     assert "give `dose_e_per_a2`" in dose["rows"][2]["source"]
-    assert "2 exposures of known dose: 20 to 21 e/Å² each." in dose["sentence"]
-    assert "from below only" in dose["sentence"]
+    assert dose["sentence"].startswith("3 exposures.")
+    assert dose["bound"].startswith("Lower bound: 1 exposure of unknown dose.")
     assert ">?</text>" in dose["chart"]
+
+
+def _exposed(result: SessionResult, *shots: Exposure) -> SessionResult:
+    """Return the result of a session with a ledger of its own."""
+    path = result.out / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        ledger.add(shots)
+        account = dose_account(
+            ledger, candidates=[load_phase("Li2CO3"), load_phase("Li2O")], budgets={"mine": 70.0}
+        )
+    return replace(result, ledger=path, account=account)
+
+
+def _shot(key: str, dose: float | None, *, minute: int, purpose: str = "record") -> Exposure:
+    """Return an exposure of a disc of 1 µm at (5, 5) µm."""
+    return Exposure(
+        key=key,
+        purpose=Purpose(purpose),
+        time=datetime(2026, 3, 2, 10, minute),
+        duration_s=10.0,
+        illuminated_um=disc(20.0 if purpose == "search" else 1.0) + 5.0,
+        recorded_um=camera_rectangle((1000, 1000), pixel_size_a=4.0) + 5.0,
+        dose_e_per_a2=dose,
+        beam_energy_kev=200.0,
+        file=key,
+    )
+
+
+def test_the_dose_page_says_where_when_and_for_what(make_result: Make, tmp_path: Path) -> None:
+    result = _exposed(
+        make_result(images=1),
+        _shot("wide", 0.5, minute=0, purpose="search"),
+        _shot("tune", 300.0, minute=1, purpose="focus"),
+        _shot("blind", None, minute=2, purpose="focus"),
+        _shot("grid<1>/image_000.mrc", 499.5, minute=3),
+    )
+    dose = page_values(result)["dose"]
+    # Every outline once in the map, hatched where the dose is unknown; 37.5 % went into focusing.
+    assert dose["map"].count('<g class="exposure ') == 4
+    assert dose["map"].count('<g class="exposure focus unknown"><title>blind: dose unknown') == 1
+    assert "grid&lt;1&gt;/image_000.mrc: 499.5 e/Å²" in dose["map"]
+    shares = {row["kind"]: row["share"] for row in dose["purposes"]}
+    assert shares["focus"] == pytest.approx(37.5)
+    assert "10:01" in dose["line"]
+    assert "focus 300" in dose["line"]
+    # 800 e/Å² are above the 750 of Li2CO3, in the exposure that passed 500, and above 70.
+    assert [(row["phase"], row["dose"], row["tone"]) for row in dose["over"]] == [
+        ("Li₂CO₃", "800", "bad"),
+        ("interphase", "800", "bad"),
+        ("mine", "800", "bad"),
+    ]
+    assert (dose["over"][0]["by"], dose["over"][0]["id"]) == ("grid<1>/image_000.mrc", "file-0")
+    assert (dose["over"][2]["by"], dose["over"][2]["at"]) == ("tune", "2026-03-02 10:01:02")
+    budgets = {row["phase"]: row for row in dose["budgets"]}
+    assert (budgets["Li₂CO₃"]["word"], budgets["Li₂CO₃"]["tone"]) == ("passed", "bad")
+    # 200 keV in Li2CO3: 3.6 to 4.2 MGy per e/Å², between LiF and water.
+    assert 3.6 * 800 < float(budgets["Li₂CO₃"]["mgy"]) < 4.2 * 800
+    assert budgets["mine"]["mgy"] is None
+    assert [row["prior"] for row in dose["rows"]] == ["0", "0.5", "300.5", "300.5"]
+    assert dose["bound"] == "Lower bound: 1 exposure of unknown dose."
+    page = write_report(result, tmp_path / "report.html").read_text()
+    assert '<tr class="bad">' in page
+    assert "Lower bound: 1 exposure of unknown dose." in page
+
+
+def test_a_place_that_is_not_certain_is_drawn_broken(make_result: Make) -> None:
+    shifted = replace(
+        _shot("shifted", 30.0, minute=0), position_uncertain_um=math.inf, uncalibrated_shift="x"
+    )
+    dose = page_values(_exposed(make_result(images=1), shifted))["dose"]
+    assert '<g class="exposure record uncertain">' in dose["map"]
+    assert "at places that are not certain" in dose["bound"]
+    assert dose["some_uncertain"]
+    assert not dose["some_unknown"]
 
 
 def test_each_region_is_outlined_once_and_the_uncertain_one_is_broken(make_result: Make) -> None:

@@ -7,7 +7,7 @@ import pytest
 from interphase.acquisition import Kind
 from interphase.assessment import Assessment
 from interphase.report import write_report
-from interphase.session import FileResult, SessionResult, dose_rows, run_session
+from interphase.session import FileResult, SessionResult, run_session
 
 
 def test_a_folder_of_real_files_is_measured_as_one_session(
@@ -53,14 +53,16 @@ def no_phase_is_named_with_confidence_where_no_candidate_is(
 def doses_are_those_of_the_files_and_the_unknown_stay_unknown(
     session: SessionResult,
 ) -> None:
-    rows = {row.file: row for row in dose_rows(session.files)}
-    assert rows["cryo/epu2.9_example.mrc"].dose_e_per_a2 == pytest.approx(41.2, abs=0.05)
-    tilts = rows["cryo/TS_41.mrc.mdoc"]
-    assert tilts.dose_e_per_a2 == pytest.approx(123.35, abs=0.01)
-    assert tilts.total_e_per_a2 == pytest.approx(132.84, abs=0.01)
-    assert rows["cryo/frame_set_multiple.mdoc"].dose_e_per_a2 is None
-    assert rows["cryo/tilt_series.mdoc"].dose_e_per_a2 is None
-    assert "cryo/nav.nav" not in rows
+    shots = {shot.key: shot for shot in session.account.exposures}
+    assert shots["cryo/epu2.9_example.mrc"].dose_e_per_a2 == pytest.approx(41.2, abs=0.05)
+    tilts = [shot for shot in shots.values() if shot.file == "cryo/TS_41.mrc.mdoc"]
+    assert sum(shot.dose_e_per_a2 for shot in tilts) == pytest.approx(123.35, abs=0.01)
+    assert session.account.highest.at_least_e_per_a2 == pytest.approx(132.84, abs=0.01)
+    assert shots["cryo/frame_set_multiple.mdoc"].dose_e_per_a2 is None
+    uncalibrated = [shot for shot in shots.values() if shot.file == "cryo/tilt_series.mdoc"]
+    assert len(uncalibrated) == 41
+    assert {shot.dose_e_per_a2 for shot in uncalibrated} == {None}
+    assert "cryo/nav.nav" not in {shot.file for shot in shots.values()}
 
 
 def spectra_are_shown_and_not_judged(by_name: dict[str, FileResult]) -> None:

@@ -1,5 +1,6 @@
 """Files measured one by one, as the session measures them."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +85,36 @@ def test_what_is_no_file_is_named_as_what_it_is(tmp_path: Path) -> None:
 def test_names_of_outputs_differ_even_where_the_folders_are_alike() -> None:
     names = output_names(["a/s/x.mrc", "b/s/x.mrc", "c/x.mrc", "y.mrc"])
     assert names == ["s_x.mrc", "2_s_x.mrc", "c_x.mrc", "y.mrc"]
+
+
+def write_pattern(path: Path, rng: np.random.Generator) -> Path:
+    """Write a pattern of LiF along [001] as a TIFF file that states no unit."""
+    import tifffile
+
+    y, x = np.indices((192, 192)) - 96.0
+    mean = 5 + 3e4 * np.exp(-(y**2 + x**2) / 4)
+    for h, k in itertools.product((-2, 0, 2), repeat=2):
+        if (h, k) != (0, 0):
+            row, column = (index / 4.0263 / 0.01 for index in (h, k))
+            mean += 500 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 4)
+    tifffile.imwrite(path, rng.poisson(mean).astype(np.uint16))
+    return path
+
+
+def test_a_file_without_units_is_a_pattern_if_its_sampling_is_given_in_1_per_a(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = write_pattern(tmp_path / "sad.tif", rng)
+    ((unknown, _),) = measure_paths([path], phases="LiF,Li2O")
+    assert unknown.assessment is Assessment.UNCALIBRATED
+    assert '`kind = "diffraction"`' in unknown.sentence
+    given = {"reciprocal_pixel_size_per_a": 0.01}
+    ((told, _),) = measure_paths([path], phases="LiF,Li2O", given=given)
+    (tmp_path / "session.toml").write_text(
+        '[files."sad*"]\nkind = "diffraction"\nreciprocal_pixel_size_per_a = 0.01\n'
+    )
+    ((said, _),) = measure_paths([path], phases="LiF,Li2O")
+    for result in (told, said):
+        assert result.kind == "diffraction"
+        assert result.phase_map is not None
+        assert result.phase_map.regions[0].phase == "LiF"

@@ -11,7 +11,6 @@ from interphase.session.records import FileResult
 from interphase.session.summary import (
     count_assessments,
     count_kinds,
-    dose_rows,
     session_sentence,
     tally_phases,
 )
@@ -111,21 +110,6 @@ def test_phases_are_tallied_over_files_the_certain_ones_first() -> None:
     assert lithium_fluoride.best_probability == 0.99
     assert [t.certain for t in tallies] == [True, False, False]
     assert tallies[1].regions == 1
-
-
-def test_doses_are_listed_in_time_and_the_unknown_stays_unknown() -> None:
-    rows = dose_rows(
-        [
-            image("late.mrc", dose=5.0, prior=100.0, hour=12),
-            image("untimed.mrc"),
-            image("early.mrc", dose=20.0, hour=9),
-            failed("broken.mrc"),
-        ]
-    )
-    assert [row.file for row in rows] == ["early.mrc", "late.mrc", "untimed.mrc"]
-    assert [row.dose_e_per_a2 for row in rows] == [20.0, 5.0, None]
-    assert [row.total_e_per_a2 for row in rows] == [20.0, 105.0, None]
-    assert rows[2].source == "not calibrated"
 
 
 @pytest.mark.parametrize(
