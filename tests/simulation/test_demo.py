@@ -141,7 +141,15 @@ def test_truth_is_written_beside_the_files(session):
         assert said["structure"] == truth.structure == "mosaic"
     said = tomllib.loads((session.folder / "session.toml").read_text())
     assert said["temperature_k"] == 298.0
-    assert "files" not in said
+    assert set(said["files"]) == {"*_search_*", "*_focus_*"}
+    # What was exposed for search and focus is in the session without an image.
+    steps = sorted(path.name for path in session.folder.glob("grid1_*.mdoc"))
+    assert steps == [
+        "grid1_focus_0001a.mrc.mdoc",
+        "grid1_focus_0002a.mrc.mdoc",
+        "grid1_focus_0003a.mrc.mdoc",
+        "grid1_search_0001.mrc.mdoc",
+    ]
 
 
 def test_truth_lies_where_the_image_shows_it(session):

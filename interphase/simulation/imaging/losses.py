@@ -6,21 +6,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from interphase.electron import checked_energy
+from interphase.core_loss import cross_section, known_edges
+from interphase.electron import BARN_A2, checked_energy
 from interphase.errors import ParameterError
-from interphase.simulation.imaging.edges import (
-    A2_PER_BARN,
-    BELOW_ONSET_EV,
-    cross_section,
-    known_edges,
-    with_near_edge,
-)
-from interphase.simulation.imaging.inelastic import (
+from interphase.inelastic import (
     angular_factor,
     drude_loss_function,
     mean_free_path_iakoubovskii,
     mean_free_path_malis,
 )
+from interphase.simulation.imaging.edges import BELOW_ONSET_EV, with_near_edge
 from interphase.simulation.imaging.materials import LossMaterial
 
 FWHM_PER_SIGMA = float(np.sqrt(8 * np.log(2)))
@@ -165,8 +160,8 @@ def losses_per_a(
             if near_edge and peaks:
                 section = with_near_edge(section, onset, peaks)
             per_step, total = _binned(section, onset - BELOW_ONSET_EV, grid)
-            core += atoms_per_a3 * A2_PER_BARN * per_step
-            core_rate += atoms_per_a3 * A2_PER_BARN * total
+            core += atoms_per_a3 * BARN_A2 * per_step
+            core_rate += atoms_per_a3 * BARN_A2 * total
     if core_rate >= rate:
         raise ParameterError(
             f"core losses of {material.identifier} alone are more than its mean free path of "

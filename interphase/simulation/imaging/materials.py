@@ -11,9 +11,9 @@ from types import MappingProxyType
 import numpy as np
 
 from interphase.errors import ParameterError
+from interphase.inelastic import free_electron_plasmon
 from interphase.phases import known_phases, load_phase
 from interphase.phases.elements import atomic_mass
-from interphase.simulation.imaging.inelastic import free_electron_plasmon
 from interphase.simulation.models.matrices import AVOGADRO_G_A3, MATRICES
 
 VALENCE_ELECTRONS: Mapping[str, int] = MappingProxyType(

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from interphase.core_loss import import_exspy
 from interphase.errors import ParameterError
 from interphase.simulation.imaging.detectors import IDEAL_COUNTER, Detector, record_electrons
-from interphase.simulation.imaging.edges import import_exspy
 from interphase.simulation.imaging.losses import (
     FWHM_PER_SIGMA,
     EnergyAxis,

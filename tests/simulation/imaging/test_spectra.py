@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import poisson
 
-from interphase.errors import ParameterError
-from interphase.phases import known_phases
-from interphase.simulation.imaging.detectors import Detector, Transfer
-from interphase.simulation.imaging.edges import (
-    WINDOW_EV,
+from interphase import core_loss
+from interphase.core_loss import (
     cross_section,
     import_exspy,
     known_edges,
     partial_cross_section,
-    with_near_edge,
 )
-from interphase.simulation.imaging.inelastic import (
+from interphase.errors import ParameterError
+from interphase.inelastic import (
     drude_loss_function,
     free_electron_plasmon,
     mean_free_path_iakoubovskii,
     mean_free_path_malis,
 )
+from interphase.phases import known_phases
+from interphase.simulation.imaging.detectors import Detector, Transfer
+from interphase.simulation.imaging.edges import WINDOW_EV, with_near_edge
 from interphase.simulation.imaging.losses import (
     EnergyAxis,
     Spectrometer,
@@ -204,9 +204,7 @@ def test_l_shells_that_exspy_names_otherwise_lie_between_their_neighbours() -> N
 def test_the_borrowed_l_shell_is_exspys_own_where_exspy_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from interphase.simulation.imaging import edges
-
-    theirs = edges._component("Ti", "L", 456.0)
+    theirs = core_loss._hydrogenic("Ti", "L", 456.0)
     elements = import_exspy().material.elements
     titanium = elements["Ti"].deepcopy()
     del titanium.Atomic_properties.Binding_energies.L3
@@ -215,7 +213,7 @@ def test_the_borrowed_l_shell_is_exspys_own_where_exspy_has_it(
         "elements",
         {name: titanium if name == "Ti" else elements[name] for name in ("Ti", "Si")},
     )
-    ours = edges._component("Ti", "L", 456.0)
+    ours = core_loss._hydrogenic("Ti", "L", 456.0)
     energy = np.linspace(400, 2500, 500)
     for component in (ours, theirs):
         component.set_microscope_parameters(E0=200, alpha=0, beta=10, energy_scale=1)

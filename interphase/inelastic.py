@@ -10,7 +10,8 @@ from interphase.electron import (
     lorentz_factor,
     velocity_ratio,
 )
-from interphase.simulation.checks import check_not_negative, check_positive
+from interphase.errors import ParameterError
+from interphase.phases.elements import atomic_number
 
 _WIDEST_ANGLE_MRAD = 20.0
 _REST_ENERGY_OF_THE_FITS_KEV = 511.0
@@ -70,10 +71,14 @@ def mean_free_path_iakoubovskii(
     >>> round(path / 10)
     179
     """
-    check_positive(
+    _check(
         density_g_per_cm3=density_g_per_cm3, collection_semi_angle_mrad=collection_semi_angle_mrad
     )
-    check_not_negative(convergence_semi_angle_mrad=convergence_semi_angle_mrad)
+    if not 0 <= convergence_semi_angle_mrad < np.inf:
+        raise ParameterError(
+            f"convergence_semi_angle_mrad is {convergence_semi_angle_mrad!r}: expected a finite "
+            "number >= 0; 0 is a parallel beam"
+        )
     energy = _reduced_energy(beam_energy_kev)
     theta_e = 5.5 * density_g_per_cm3**0.3 / energy
     wider = max(convergence_semi_angle_mrad, collection_semi_angle_mrad)
@@ -121,10 +126,8 @@ def mean_free_path_malis(
     >>> round(path / 10, 1)
     160.8
     """
-    from ase.data import atomic_numbers
-
-    check_positive(collection_semi_angle_mrad=collection_semi_angle_mrad)
-    z = np.array([atomic_numbers[element] for element in composition], dtype=float)
+    _check(collection_semi_angle_mrad=collection_semi_angle_mrad)
+    z = np.array([atomic_number(element) for element in composition], dtype=float)
     shares = np.array(list(composition.values()))
     mean = float(shares @ z**1.3 / (shares @ z**0.3))
     loss_ev = 7.6 * mean**0.36
@@ -156,7 +159,9 @@ def free_electron_plasmon(electrons_per_a3: float) -> float:
     return float(hbar * np.sqrt(electrons_per_a3 * 1e30 / (epsilon_0 * m_e)))
 
 
-def drude_loss_function(energy_ev: np.ndarray, *, peak_ev: float, fwhm_ev: float) -> np.ndarray:
+def drude_loss_function(
+    energy_ev: np.ndarray, *, peak_ev: float | np.ndarray, fwhm_ev: float | np.ndarray
+) -> np.ndarray:
     r"""Return the loss function of one damped plasmon.
 
     Parameters
@@ -225,3 +230,9 @@ def angular_factor(
     )
     factor: np.ndarray = np.log1p((semi_angle_mrad * 1e-3 * twice / energy_ev) ** 2)
     return factor
+
+
+def _check(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < np.inf:
+            raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")

@@ -1,0 +1,232 @@
+"""What a fit of elements found: amounts, errors, and what could have been seen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from interphase.assessment import Assessment
+from interphase.eels.checks import check_number
+from interphase.errors import ParameterError
+
+PIXEL_VERDICTS = (
+    "fitted",
+    "too few electrons",
+    "negative background",
+    "runaway background",
+    "unlike the model",
+    "unusable spectrum",
+)
+"""What is said of a pixel; only the first and the fifth have numbers."""
+FITTED, TOO_FEW, NEGATIVE, RUNAWAY, UNLIKE, UNUSABLE = range(len(PIXEL_VERDICTS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementMaps:
+    """Areal densities of elements, how well they are known, and what could have been seen.
+
+    Standard errors are those of counting (Fisher information); the cross-sections' uncertainty is
+    common to all pixels and beside them.
+    """
+
+    elements: tuple[str, ...]
+    """Symbols of the K elements whose strength is a number of atoms."""
+    edges: Mapping[str, tuple[str, ...]]
+    """Element → its edges in the fit, elements of unknown cross-section among them."""
+    cross_sections: Mapping[str, str]
+    """Edge → the table its cross-section comes from."""
+    relative_uncertainty: Mapping[str, float]
+    """Element → trust in its cross-section, one standard deviation over the value."""
+    strength: np.ndarray
+    """Areal density times electrons [1/nm²], NaN without an answer, shape (..., K)."""
+    covariance: np.ndarray
+    """Covariance of the strengths [1/nm⁴], shape (..., K, K)."""
+    absent_variance: np.ndarray
+    """Variance of each strength where there is none of the element [1/nm⁴], shape (..., K)."""
+    variance_growth: np.ndarray
+    """How much the variance grows with the strength [1/nm²], shape (..., K)."""
+    electrons: np.ndarray
+    """Electrons that the areal densities refer to, NaN where unknown, shape (...)."""
+    chi_square_per_dof: np.ndarray
+    """Pearson's χ² over its degrees of freedom, shape (...)."""
+    verdict: np.ndarray
+    """Index into `PIXEL_VERDICTS`, shape (...)."""
+    contested: Mapping[str, tuple[str, ...]]
+    """Element with an edge below 100 eV → edges of other elements that explain the sum of the
+    spectra as well, to a factor of 100 in likelihood; it is detected nowhere."""
+    background: str
+    """Model of the background in words."""
+    false_alarm: float
+    """Probability that an absent element is called detected in a pixel."""
+    detection: float
+    """Probability that an amount at the detection limit is called detected."""
+    assessment: Assessment
+    """What the maps are worth."""
+    sentence: str
+    """The same in words."""
+
+    @property
+    def areal_density_per_nm2(self) -> np.ndarray:
+        """Atoms per area [1/nm²], shape (..., K).
+
+        Values below zero are noise of what is absent, kept so that means are unbiased.
+        """
+        return np.asarray(self.strength / np.asarray(self.electrons)[..., np.newaxis])
+
+    @property
+    def standard_error_per_nm2(self) -> np.ndarray:
+        """Standard error of the areal densities [1/nm²], shape (..., K)."""
+        variance = np.diagonal(self.covariance, axis1=-2, axis2=-1)
+        return np.asarray(np.sqrt(variance) / np.asarray(self.electrons)[..., np.newaxis])
+
+    @property
+    def above_noise(self) -> np.ndarray:
+        """Whether each strength is above noise, with the stated false alarms, shape (..., K)."""
+        from scipy.stats import norm
+
+        with np.errstate(invalid="ignore"):
+            threshold = norm.isf(self.false_alarm) * np.sqrt(self.absent_variance)
+            return np.asarray(self.strength > threshold)
+
+    @property
+    def detected(self) -> np.ndarray:
+        """Whether each element is above noise and uncontested, shape (..., K)."""
+        return np.asarray(self.above_noise & [e not in self.contested for e in self.elements])
+
+    @property
+    def detection_limit_per_nm2(self) -> np.ndarray:
+        """Areal density that is detected with probability `detection` [1/nm²], shape (..., K)."""
+        limit = _limit(self.absent_variance, self.variance_growth, self.false_alarm, self.detection)
+        return np.asarray(limit / np.asarray(self.electrons)[..., np.newaxis])
+
+    def interval_per_nm2(self, element: str, confidence: float = 0.95) -> np.ndarray:
+        """Return a confidence interval of an element's areal density.
+
+        It is cut at zero, which loses no coverage: no density is negative. An interval that lies
+        wholly below zero becomes the point 0.
+
+        Parameters
+        ----------
+        element
+            One of `elements`.
+        confidence
+            Probability that the interval holds the density.
+
+        Returns
+        -------
+        ndarray
+            Lower and upper end [1/nm²], shape (2, ...).
+        """
+        from scipy.stats import norm
+
+        check_number("confidence", confidence, 0, 1)
+        k = self._index(element)
+        half = norm.isf((1 - confidence) / 2) * self.standard_error_per_nm2[..., k]
+        value = self.areal_density_per_nm2[..., k]
+        return np.asarray(np.maximum(np.stack([value - half, value + half]), 0.0))
+
+    def ratio(self, one: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ratio of the atoms of two elements and its standard error, shape (...).
+
+        It is NaN where the second element is not detected: that quotient has no mean. It needs no
+        number of electrons; the cross-sections' uncertainty is not in the error.
+
+        Parameters
+        ----------
+        one, other
+            Two of `elements`, numerator and denominator.
+
+        Returns
+        -------
+        tuple of ndarray
+            Ratio and standard error.
+        """
+        i, j = self._index(one), self._index(other)
+        known = self.detected[..., j]
+        a = np.where(known, self.strength[..., i], np.nan)
+        b = np.where(known, self.strength[..., j], np.nan)
+        c = self.covariance
+        ratio = a / b
+        variance = c[..., i, i] - 2 * ratio * c[..., i, j] + ratio**2 * c[..., j, j]
+        return ratio, np.sqrt(np.maximum(variance, 0.0)) / b
+
+    def binning_for_limit(self, element: str, wished_per_nm2: float) -> np.ndarray:
+        r"""Return how many pixels to add up so that an areal density can be detected.
+
+        Parameters
+        ----------
+        element
+            One of `elements`.
+        wished_per_nm2
+            Areal density that is to be the detection limit [1/nm²].
+
+        Returns
+        -------
+        ndarray
+            Number of pixels like this one, 1 or more, shape (...).
+
+        Notes
+        -----
+        With the variance of n pixels :math:`(\sigma_0^2 + c a) / n` at the density a the limit is
+        a itself for :math:`n = (k_\alpha \sigma_0 + k_\beta \sqrt{\sigma_0^2 + c a})^2 / a^2`.
+        """
+        from scipy.stats import norm
+
+        check_number("wished_per_nm2", wished_per_nm2, np.finfo(float).tiny, np.inf, "1/nm²")
+        k = self._index(element)
+        wished = wished_per_nm2 * self.electrons
+        variance, growth = self.absent_variance[..., k], self.variance_growth[..., k]
+        error = norm.isf(self.false_alarm) * np.sqrt(variance)
+        error = error + norm.ppf(self.detection) * np.sqrt(variance + growth * wished)
+        return _whole((error / wished) ** 2)
+
+    def binning_for_error(
+        self, element: str, relative_error: float, *, at_per_nm2: float
+    ) -> np.ndarray:
+        """Return how many pixels to add up so that an areal density is known well enough.
+
+        Parameters
+        ----------
+        element
+            One of `elements`.
+        relative_error
+            Standard error over value that is wished.
+        at_per_nm2
+            Areal density for which it is wished [1/nm²].
+
+        Returns
+        -------
+        ndarray
+            Number of pixels like this one, 1 or more, shape (...).
+        """
+        tiny = np.finfo(float).tiny
+        check_number("relative_error", relative_error, tiny, np.inf)
+        check_number("at_per_nm2", at_per_nm2, tiny, np.inf, "1/nm²")
+        k = self._index(element)
+        strength = at_per_nm2 * self.electrons
+        variance = self.absent_variance[..., k] + self.variance_growth[..., k] * strength
+        return _whole(variance / (relative_error * strength) ** 2)
+
+    def _index(self, element: str) -> int:
+        if element not in self.elements:
+            raise ParameterError(
+                f"{element!r} was not quantified: expected one of {', '.join(self.elements)}"
+            )
+        return self.elements.index(element)
+
+
+def _whole(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(np.maximum(np.ceil(pixels), 1.0))
+
+
+def _limit(
+    variance: np.ndarray, growth: np.ndarray, false_alarm: float, detection: float
+) -> np.ndarray:
+    r"""Return Currie's limit L: :math:`L = k_\alpha\sigma_0 + k_\beta\sqrt{\sigma_0^2 + c L}`."""
+    from scipy.stats import norm
+
+    decision = norm.isf(false_alarm) * np.sqrt(variance)
+    k = norm.ppf(detection)
+    half = k**2 * growth / 2
+    above = half + np.sign(k) * np.sqrt(half**2 + k**2 * (variance + growth * decision))
+    return np.asarray(decision + above)

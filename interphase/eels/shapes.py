@@ -1,0 +1,168 @@
+"""Shapes that an edge of one or two species may have, as far as the table of fingerprints knows.
+
+What the table leaves open (the place within a range, widths, shares, where the edge rises) is drawn
+from fixed low-discrepancy sequences, so that the same question has the same answer.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from interphase.eels.fingerprints import Feature, Fingerprint, FingerprintTable
+
+FWHM = 2.3548200450309493
+# Shapes that are drawn of an edge in all, about, and of each species, pair or unknown at most.
+DRAWN, MOST_DRAWN = 12000, 1024
+# Energies from the onset of an edge to either end of what is compared [eV].
+BELOW_EV, ABOVE_EV = 6.0, 30.0
+# An edge rises at most so far ahead of its binding energy and after it [eV].
+EARLY_EV, LATE_EV = 1.0, 7.0
+# That of something unknown, which may as well be another edge.
+UNKNOWN_EARLY_EV, UNKNOWN_LATE_EV = 5.0, 12.0
+# Power with which an edge falls off. A working value.
+FALL = (1.5, 4.5)
+# Smallest share that the second of two species has of an edge.
+LEAST_SHARE = 0.15
+# Peaks of an edge of which nothing is known, and the most it may have.
+UNKNOWN_PEAKS = 3
+
+
+def shapes_of(
+    members: Sequence[Fingerprint],
+    edge: str,
+    energy_ev: np.ndarray,
+    *,
+    table: FingerprintTable,
+    axis_error_ev: float,
+    resolution_ev: float,
+    drawn: int,
+) -> np.ndarray:
+    """Return shapes of an edge, each of sum 1, as columns (E, D); no members: of an unknown.
+
+    Their number `drawn` is a power of two.
+    """
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    # Two numbers of each member, four of each of its peaks, and the shift and the shares.
+    known = [member.of(edge) for member in members] or [()]
+    number = 2 + sum(2 + 4 * max(len(f), UNKNOWN_PEAKS) for f in known)
+    even = qmc.Sobol(number, scramble=False).random(2 * drawn)[drawn:]
+    columns: Iterator[np.ndarray] = iter(even.T.clip(1e-6, 1 - 1e-6))
+    shift = axis_error_ev * ndtri(next(columns))
+    onset = table.onset_ev[edge]
+    spectra = np.zeros((len(energy_ev), drawn))
+    first = LEAST_SHARE + (1 - 2 * LEAST_SHARE) * next(columns)
+    weights = [first, 1 - first] if len(known) == 2 else [np.ones(drawn)]
+    for features, weight in zip(known, weights, strict=True):
+        peaks = _known_peaks(features, table, columns) if members else _unknown(onset, columns)
+        spectra += weight * _edge(
+            energy_ev[:, None] - shift, onset, features, peaks, columns, table, resolution_ev
+        )
+    return spectra
+
+
+Peaks = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _between(ends: tuple[float, float], u: np.ndarray) -> np.ndarray:
+    """Return values with even logarithms between two ends."""
+    return np.asarray(ends[0] * (ends[1] / ends[0]) ** u)
+
+
+def _known_peaks(
+    features: Sequence[Feature], table: FingerprintTable, columns: Iterator[np.ndarray]
+) -> Peaks:
+    """Return places, widths and shares of the peaks of the table."""
+    from scipy.special import ndtri
+
+    return [
+        (
+            f.low_ev
+            + (f.high_ev - f.low_ev) * next(columns)
+            + table.uncertainty_ev[f.grade] * ndtri(next(columns)),
+            _between(table.width_ev[f.kind], next(columns)),
+            _between(table.share[f.kind], next(columns)),
+        )
+        for f in features
+        if f.kind in table.width_ev
+    ]
+
+
+def _unknown(onset_ev: float, columns: Iterator[np.ndarray]) -> Peaks:
+    """Return places, widths and shares of peaks anywhere above an onset."""
+    return [
+        (
+            onset_ev - EARLY_EV + 21 * next(columns),
+            _between((0.5, 8.0), next(columns)),
+            _between((0.02, 0.3), next(columns)),
+        )
+        for _ in range(UNKNOWN_PEAKS)
+    ]
+
+
+def _edge(
+    energy: np.ndarray,
+    onset_ev: float,
+    features: Sequence[Feature],
+    peaks: Peaks,
+    columns: Iterator[np.ndarray],
+    table: FingerprintTable,
+    resolution_ev: float,
+) -> np.ndarray:
+    """Return shapes of sum 1 of a step with peaks, (E, D)."""
+    from scipy.special import ndtr
+
+    given = [f for f in features if f.kind == "onset"]
+    late, fall = next(columns), next(columns)
+    early, latest = (EARLY_EV, LATE_EV) if features else (UNKNOWN_EARLY_EV, UNKNOWN_LATE_EV)
+    rises = onset_ev - early + (early + latest) * late
+    if given:
+        spread = table.uncertainty_ev[given[0].grade]
+        rises = given[0].low_ev - spread + (given[0].high_ev - given[0].low_ev + 2 * spread) * late
+    sigma = resolution_ev / FWHM
+    fallen = np.maximum(energy / rises, 1.0) ** -(FALL[0] + (FALL[1] - FALL[0]) * fall)
+    step = ndtr((energy - rises) / max(sigma, 0.1)) * fallen
+    step /= np.maximum(step.sum(axis=0), 1e-12)
+    taken = sum(share for _, _, share in peaks) if peaks else np.zeros(energy.shape[1])
+    shapes = np.maximum(1 - taken, 0.1) * step
+    for place, width, share in peaks:
+        bell = np.exp(-(((energy - place) / np.hypot(width / FWHM, sigma)) ** 2) / 2)
+        shapes += share * bell / np.maximum(bell.sum(axis=0), 1e-12)
+    return np.asarray(shapes / shapes.sum(axis=0))
+
+
+def fit_shapes(
+    net: np.ndarray, variance: np.ndarray, shapes: np.ndarray, energy_ev: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return counts of an edge (P, K), their information, and the misfit with each shape.
+
+    A constant and a slope, that a background may have left, are fitted beside each shape.
+    """
+    weight = 1 / variance
+    x = energy_ev - energy_ev.mean()
+    one = np.broadcast_to(1 / np.sqrt(weight.sum(axis=1, keepdims=True)), net.shape)
+    slope = x - (weight * x * one).sum(axis=1, keepdims=True) * one
+    slope /= np.sqrt((weight * slope**2).sum(axis=1, keepdims=True))
+    information = weight @ shapes**2
+    moment = (weight * net) @ shapes
+    left = (weight * net**2).sum(axis=1)
+    for base in (one, slope):
+        overlap, amount = (weight * base) @ shapes, (weight * base * net).sum(axis=1)
+        information -= overlap**2
+        moment -= overlap * amount[:, None]
+        left -= amount**2
+    information = np.maximum(information, 1e-300)
+    counts = moment / information
+    return counts, information, np.maximum(left[:, None] - counts * moment, 0)
+
+
+def log_evidence(
+    counts: np.ndarray, information: np.ndarray, misfit: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
+    """Return the logarithm of the evidence of each shape for an unknown positive amount."""
+    from scipy.special import log_ndtr
+
+    certainty = information / scale[:, None]
+    found = -misfit / scale[:, None] / 2 - np.log(certainty) / 2
+    return np.asarray(found + log_ndtr(counts * np.sqrt(certainty)))

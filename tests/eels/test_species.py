@@ -1,0 +1,412 @@
+"""Species by fingerprints: the table, calibration on drawn spectra, and what is never claimed."""
+
+import csv
+from importlib.resources import files
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from interphase.assessment import Assessment
+from interphase.core_loss import cross_section, known_edges
+from interphase.eels import fingerprint_table, identify_species
+from interphase.errors import ParameterError
+from interphase.phases import known_phases
+from interphase.simulation.imaging.edges import with_near_edge
+from interphase.simulation.imaging.materials import loss_material
+
+TABLE = fingerprint_table()
+ENERGY = np.arange(44.0, 96.0, 0.25)
+CARBON_ENERGY = np.arange(270.0, 320.0, 0.25)
+RESOLUTION = 0.8
+OPTICS = {"beam_energy_kev": 300, "collection_semi_angle_mrad": 20}
+# Lithium species that the Li K edge alone may tell.
+LITHIUM = ("Li", "LiF", "Li2O", "LiOH", "Li2O2", "LiH", "Li2S")
+
+
+def drawn_edge(rng, species, edge="Li_K", energy=ENERGY):
+    """A spectrum that the table allows, of sum 1; written without the code it tests."""
+    total, taken = np.zeros(len(energy)), 0.0
+    rises = TABLE.onset_ev[edge] + rng.uniform(-0.5, 5)
+    for feature in TABLE.species[species].of(edge):
+        place = rng.uniform(feature.low_ev, feature.high_ev)
+        place += TABLE.uncertainty_ev[feature.grade] * rng.standard_normal()
+        if feature.kind == "onset":
+            rises = place
+            continue
+        width = np.hypot(rng.uniform(*TABLE.width_ev[feature.kind]), RESOLUTION) / 2.3548
+        share = rng.uniform(*TABLE.share[feature.kind])
+        peak = np.exp(-(((energy - place) / width) ** 2) / 2)
+        total += share * peak / peak.sum()
+        taken += share
+    tail = np.where(energy > rises, (energy / rises) ** -3.0, 0.0)
+    total += max(1 - taken, 0.1) * tail / tail[energy < TABLE.onset_ev[edge] + 30].sum()
+    return total
+
+
+def simulated_edge(material, edge, energy):
+    """The edge of a material of the simulation, with the resolution of the spectrometer."""
+    peaks = tuple(peak for peak in loss_material(material).near_edge if peak.edge == edge)
+    onset = known_edges(edge.split("_")[0])[edge]
+    fine = np.arange(energy[0] - 5, energy[-1] + 5, 0.05)
+    section = with_near_edge(cross_section(edge, **OPTICS), onset, peaks)(fine)
+    kernel = np.exp(-((np.arange(-60, 61) * 0.05 / (RESOLUTION / 2.3548)) ** 2) / 2)
+    spectrum = np.interp(energy, fine, np.convolve(section, kernel / kernel.sum(), mode="same"))
+    return spectrum / spectrum[energy < onset + 30].sum()
+
+
+def recorded(rng, spectra, counts, background=0.5):
+    """Poisson counts on a known background, less it; and their variance."""
+    expected = counts * np.asarray(spectra)
+    level = background * counts / expected.shape[-1]
+    return rng.poisson(expected + level) - level, expected + level
+
+
+def look(net, variance, energy=ENERGY, **options):
+    given = {"energy_ev": energy, "axis_error_ev": 0.2, "resolution_ev": RESOLUTION, **options}
+    return identify_species(net, variance=variance, **given)
+
+
+# The table
+
+
+def test_the_table_says_where_everything_comes_from():
+    for identifier, species in TABLE.species.items():
+        assert species.features, identifier
+        assert not species.lithium or identifier in known_phases()
+        for feature in species.features:
+            assert feature.grade in ("A", "B", "C")
+            assert len(feature.source) > 5
+            assert feature.edge == "low_loss" or feature.edge in TABLE.onset_ev
+    missing = {name for name, species in TABLE.species.items() if species.missing}
+    assert {"Li2O2", "carbonate", "alkyl", "ice", "Li2S", "Li"} <= missing
+
+
+def test_what_is_missing_is_not_filled_in():
+    for name in ("Li2O2", "ice", "alkyl", "carbonate"):
+        assert not TABLE.species[name].of("low_loss")
+    assert not TABLE.species["Li2S"].of("O_K")
+
+
+def test_the_peaks_of_the_simulation_lie_in_the_ranges_of_the_table():
+    named = {"LEDC": "carbonate", "graphite": "carbon", "vitreous-ice": "ice"}
+    text = files("interphase.simulation").joinpath("data/near_edge.csv").read_text("utf-8")
+    compared = 0
+    for row in csv.DictReader(text.splitlines()):
+        species = TABLE.species.get(named.get(row["material"], row["material"]))
+        if species is None or row["material"] == "LEDC":
+            continue
+        if row["edge"] == "C_K" and species.carbon_as:
+            species = TABLE.species[species.carbon_as]
+        reach = [
+            f.low_ev - 0.5 <= float(row["peak_ev"]) <= f.high_ev + 0.5
+            for f in species.of(row["edge"])
+        ]
+        assert any(reach), row
+        compared += 1
+    assert compared >= 25
+
+
+# Calibration: the table's own vagueness, drawn independently
+
+
+@pytest.mark.parametrize("counts", [400, 4000, 40000])
+def test_what_is_claimed_is_right_nine_times_in_ten(counts):
+    rng = np.random.default_rng(counts)
+    truth = np.repeat(LITHIUM, 30)
+    net, variance = recorded(rng, [drawn_edge(rng, name) for name in truth], counts)
+    found = look(net, variance, candidates=LITHIUM)
+    claimed = found.claimed
+    right = truth[:, None] == np.array(found.species)
+    assert claimed.sum() >= (3 if counts == 400 else 25)
+    # Of 25 to 60 claims, one in ten and two standard errors may be wrong.
+    assert np.mean(right[claimed]) >= 0.8
+    # What is called improbable is seldom there.
+    doubted = np.nan_to_num(found.probability, nan=0.5) < 0.1
+    assert np.mean(right[doubted]) < 0.06
+    # Probabilities in between are no bolder than the truth.
+    between = (found.probability > 0.3) & (found.probability < 0.7)
+    assert np.mean(right[between]) >= np.mean(found.probability[between]) - 0.15
+
+
+def test_mixtures_are_not_taken_for_one_species(rng):
+    net, variance = recorded(
+        rng, [0.5 * drawn_edge(rng, "LiF") + 0.5 * drawn_edge(rng, "Li") for _ in range(60)], 8000
+    )
+    found = look(net, variance, candidates=LITHIUM)
+    wrong = found.claimed & ~np.isin(found.species, ("LiF", "Li"))
+    assert wrong.any(axis=1).mean() <= 0.1
+    assert np.mean(found.of("Li") + found.of("LiF")) > 0.7
+
+
+def test_the_simulated_edges_of_lithium_are_not_misnamed(rng):
+    names = ("LiF", "Li2O", "LiOH", "Li2O2", "LiH", "Li2S", "Li")
+    shapes = [simulated_edge(name, "Li_K", ENERGY) for name in names]
+    claims = wrong = 0
+    for name, shape in zip(names, shapes, strict=True):
+        found = look(*recorded(rng, [shape] * 12, 5000), candidates=LITHIUM)
+        claims += found.claimed.sum()
+        wrong += (found.claimed & (np.array(found.species) != name)).sum()
+        assert np.mean(found.of(name)) > 0.1, name
+    assert claims >= 12
+    assert wrong <= 0.1 * claims
+
+
+def test_counts_of_an_edge_have_the_errors_they_state(rng):
+    shape = drawn_edge(rng, "LiF")
+    found = look(*recorded(rng, [shape] * 120, 3000))
+    inside = shape[(ENERGY >= 49) & (ENERGY <= 85)].sum()
+    off = (found.edge_counts[:, 0] - 3000 * inside) / found.edge_error[:, 0]
+    assert np.mean(found.edge_counts[:, 0]) == pytest.approx(3000 * inside, rel=0.1)
+    assert np.mean(np.abs(off) < 3) > 0.9
+
+
+# Carbon, and what is never claimed
+
+
+def test_carbonate_needs_its_peak(rng):
+    energy = CARBON_ENERGY
+    carbonate = simulated_edge("Li2CO3", "C_K", energy)
+    carbon = simulated_edge("carbon", "C_K", energy)
+    shown = look(*recorded(rng, [carbonate] * 20, 5000), energy)
+    assert np.median(shown.carbonate_peak) > 5
+    assert np.mean(shown.claimed[:, shown.species.index("carbonate")]) > 0.5
+    for counts in (500, 5000, 500000):
+        other = look(*recorded(rng, [carbon] * 40, counts), energy)
+        assert not other.claimed[:, other.species.index("carbonate")].any()
+        assert not other.claimed[:, other.species.index("Li2CO3")].any()
+    assert other.claimed[:, other.species.index("carbon")].all()
+    # Without lithium in the range nothing is said of lithium carbonate, however clear the carbon.
+    assert np.isnan(shown.of("Li2CO3")).all()
+
+
+def test_carbonate_without_its_peak_is_never_claimed_whatever_else_fits(rng):
+    """Li K and O K of Li2CO3, and C K of carbon."""
+    energy = np.arange(44.0, 600.0, 0.5)
+    spectrum = sum(
+        weight * simulated_edge(material, edge, energy)
+        for material, edge, weight in (
+            ("Li2CO3", "Li_K", 1.0),
+            ("Li2CO3", "O_K", 0.5),
+            ("carbon", "C_K", 0.5),
+        )
+    )
+    absent = look(*recorded(rng, [spectrum] * 10, 20000, background=5), energy)
+    assert not absent.claimed[:, absent.species.index("Li2CO3")].any()
+    with_peak = spectrum + 0.5 * (
+        simulated_edge("Li2CO3", "C_K", energy) - simulated_edge("carbon", "C_K", energy)
+    )
+    present = look(*recorded(rng, [with_peak] * 10, 20000, background=5), energy)
+    assert np.median(present.of("Li2CO3")) > 0.5
+    assert np.nanmax(np.nan_to_num(absent.of("Li2CO3"))) < np.median(present.of("Li2CO3"))
+
+
+@pytest.mark.parametrize("bend", [-3.0, 3.0])
+def test_what_a_background_leaves_is_no_lithium(rng, bend):
+    x = (ENERGY - 70) / 26
+    smooth = np.abs(bend) + bend * x**2
+    variance = np.full((20, len(ENERGY)), 1000.0)
+    net = 300 * smooth + np.sqrt(variance) * rng.standard_normal(variance.shape)
+    found = look(net, variance)
+    assert not found.claimed.any()
+
+
+def test_noise_is_no_edge(rng):
+    found = look(rng.standard_normal((300, len(ENERGY))), np.ones((300, len(ENERGY))))
+    assert np.mean(np.isfinite(found.probability).any(axis=1)) < 0.02
+    one = look(rng.standard_normal(len(ENERGY)), np.ones(len(ENERGY)))
+    assert one.assessment is Assessment.TOO_FEW_ELECTRONS
+    assert np.isnan(one.probability).all()
+    assert np.isfinite(one.detection_limit).all()
+
+
+def test_edges_under_lithium_forbid_to_claim_it(rng):
+    net, variance = recorded(rng, drawn_edge(rng, "LiF"), 20000)
+    free = look(net, variance)
+    assert np.isfinite(free.of("LiF"))
+    under = look(net, variance, elements=("Ti", "O"))
+    assert np.isnan(under.of("LiF"))
+    assert "edges of Ti lie under Li K" in under.sentence
+    assert "give `elements`" in free.sentence
+    assert "give `elements`" not in look(net, variance, elements=("O",)).sentence
+
+
+# Peaks, plasmons, dose
+
+
+def test_plasmons_tell_lithium_and_nothing_of_other_lithium():
+    found = identify_species(
+        plasmon_ev=np.array([7.3, 18.5, np.nan]),
+        plasmon_error_ev=np.array([0.05, 0.2, 0.2]),
+        axis_error_ev=0.1,
+        resolution_ev=0.8,
+    )
+    assert found.of("Li")[0] > 0.9
+    assert np.isnan(found.of("Li2O")).all()
+    assert np.isnan(found.of("Li")[1:]).all()
+
+
+def test_the_plasmon_adds_to_what_the_edge_says(rng):
+    net, variance = recorded(rng, [drawn_edge(rng, "LiF") for _ in range(30)], 4000)
+    alone = look(net, variance, candidates=LITHIUM)
+    error = np.full(30, 0.2)
+    right = look(net, variance, candidates=LITHIUM, plasmon_ev=error + 24.8, plasmon_error_ev=error)
+    wrong = look(net, variance, candidates=LITHIUM, plasmon_ev=error + 13.8, plasmon_error_ev=error)
+    assert wrong.of("LiF").mean() < alone.of("LiF").mean() < right.of("LiF").mean()
+
+
+def test_measured_peaks_are_evidence():
+    given = {"axis_error_ev": 0.1, "resolution_ev": 0.8}
+    one = identify_species(peaks={"C_K": (np.array([285.1]), np.array([0.1]))}, **given)
+    assert one.of("carbon") > 0.7
+    assert not one.claimed[one.species.index("carbonate")]
+    two = identify_species(
+        peaks={"C_K": (np.array([290.25, 299.5]), np.array([0.1, 0.5]))}, **given
+    )
+    assert two.of("carbonate") > 0.7
+
+
+def test_the_beam_is_offered_as_an_explanation(rng):
+    net, variance = recorded(rng, drawn_edge(rng, "Li2O"), 20000)
+    options = {"candidates": ("Li2O", "LiF"), "own": ()}
+    burnt = look(net, variance, dose_e_per_a2=1000.0, **options)
+    assert any("Li2O may be what the beam made of Li2CO3" in words for words in burnt.damage)
+    assert any("1000 e/Å²" in words for words in burnt.damage)
+    fresh = look(net, variance, dose_e_per_a2=50.0, **options)
+    assert not any("of Li2CO3" in words for words in fresh.damage)
+    assert look(net, variance, **options).damage == ()
+    fluoride = look(*recorded(rng, drawn_edge(rng, "LiF"), 20000), dose_e_per_a2=1000.0, **options)
+    assert any("loss of fluorine makes Li of LiF" in words for words in fluoride.damage)
+
+
+# Maps, poor data, misuse
+
+
+def test_any_chunks_give_the_same(rng):
+    net, variance = recorded(rng, [[drawn_edge(rng, "LiF")] * 3] * 4, 3000)
+    whole = look(net, variance)
+    lazy = look(da.from_array(net, chunks=(2, 2, 50)), da.from_array(variance, chunks=(4, 3, 9)))
+    assert whole.probability.shape == (4, 3, len(TABLE.species))
+    assert lazy.probability == pytest.approx(whole.probability, nan_ok=True)
+
+
+def test_spectra_that_are_no_numbers_are_left_out(rng):
+    net, variance = recorded(rng, [drawn_edge(rng, "Li")] * 2, 5000)
+    net[0, 3] = np.nan
+    found = look(net, variance)
+    assert np.isnan(found.probability[0]).all()
+    assert found.of("Li")[1] > 0.5
+    assert look(net[:1], variance[:1]).assessment is Assessment.UNUSABLE
+
+
+def test_an_axis_that_is_not_known_says_so(rng):
+    net, variance = recorded(rng, drawn_edge(rng, "LiF"), 5000)
+    found = look(net, variance, axis_error_ev=4.0)
+    assert found.assessment is Assessment.UNCALIBRATED
+    assert np.isnan(found.probability).all()
+
+
+def test_an_axis_without_edges_says_so():
+    energy = np.arange(100.0, 150.0, 0.5)
+    found = look(np.ones(100), np.ones(100), energy)
+    assert found.assessment is Assessment.UNUSABLE
+    assert "covers no edge" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"net": None}, "nothing to identify"),
+        ({"variance": None}, "net needs `energy_ev`"),
+        ({"variance": np.ones(3)}, r"variance has shape \(3,\)"),
+        ({"variance": np.zeros(208)}, "variance goes down to 0"),
+        ({"energy_ev": ENERGY / 1e3}, "are these keV"),
+        ({"energy_ev": ENERGY[:-2]}, r"energy_ev has shape \(206,\)"),
+        ({"axis_error_ev": -1.0}, "axis_error_ev is -1"),
+        ({"candidates": ("Li3N",)}, "candidates are"),
+        ({"plasmon_ev": 20.0}, "plasmon_ev needs plasmon_error_ev"),
+        ({"plasmon_ev": 2000.0, "plasmon_error_ev": 1.0}, "expected energies near 18 eV"),
+        ({"peaks": {"Xx_K": (np.ones(1), np.ones(1))}}, "peaks are given of 'Xx_K'"),
+        ({"peaks": {"C_K": (np.array([285.0]), np.zeros(1))}}, "not above 0"),
+        ({"dose_e_per_a2": -1.0}, "dose_e_per_a2 is -1"),
+    ],
+)
+def test_misuse_is_named(change, words):
+    given = {
+        "net": np.ones(208),
+        "variance": np.ones(208),
+        "energy_ev": ENERGY,
+        "axis_error_ev": 0.2,
+        "resolution_ev": RESOLUTION,
+        **change,
+    }
+    with pytest.raises(ParameterError, match=words):
+        identify_species(given.pop("net"), **given)
+
+
+def test_species_that_were_not_looked_for_are_named(rng):
+    found = look(*recorded(rng, drawn_edge(rng, "Li"), 500), candidates=("Li",))
+    with pytest.raises(ParameterError, match="'LiF' was not looked for"):
+        found.of("LiF")
+
+
+# Real files
+
+
+@pytest.fixture
+def read(shared_data):
+    from interphase.io import load
+
+    def read(name):
+        path = shared_data / "eels" / name
+        if not path.is_file():
+            pytest.skip(f"{name} is not among the real files")
+        signal = load(path)
+        axis = signal.axes_manager[-1]
+        return np.asarray(signal.data, dtype=float), axis.offset + axis.scale * np.arange(axis.size)
+
+    return read
+
+
+def without_background(counts, energy, window):
+    """A power law fitted ahead of the edge is taken away."""
+    inside = (energy > window[0]) & (energy < window[1])
+    law = np.polyfit(np.log(energy[inside]), np.log(counts[inside]), 1)
+    return counts - np.exp(np.polyval(law, np.log(energy)))
+
+
+def test_real_carbon_is_no_carbonate(read):
+    counts, energy = read("08_carbon.dm3")
+    for axis_error in (0.1, 0.5, 1.5):
+        found = look(
+            without_background(counts, energy, (245, 278)), counts, energy, axis_error_ev=axis_error
+        )
+        assert not found.claimed[[found.species.index(n) for n in ("carbonate", "Li2CO3")]].any()
+        assert not np.any([found.of(n) > 0.1 for n in ("carbonate", "Li2CO3")])
+        assert "no peak of carbonate at 290 eV" in found.sentence
+
+
+@pytest.mark.parametrize(("name", "window"), [("EELS_STO.dm3", (490, 522)), ("hl.msa", (490, 520))])
+def test_real_titanates_hold_no_lithium(read, name, window):
+    counts, energy = read(name)
+    for axis_error in (0.3, 2.0):
+        found = look(
+            without_background(counts, energy, window), counts, energy, axis_error_ev=axis_error
+        )
+        assert not found.claimed.any()
+        assert np.isnan([found.of(n) for n in TABLE.species if TABLE.species[n].lithium]).all()
+
+
+@pytest.mark.parametrize("name", ["lowloss_spectrum.msa", "ll.msa"])
+def test_real_edges_of_manganese_and_titanium_are_no_lithium(read, name):
+    counts, energy = read(name)
+    energy = energy - energy[np.argmax(counts)]
+    counts, energy = counts[energy > 30], energy[energy > 30]
+    for window in ((42, 52), (46, 53), (48, 54)):
+        net = without_background(np.maximum(counts, 0.5), energy, window)
+        variance = np.maximum(counts, 1) + np.abs(counts - net)
+        found = look(net, variance, energy, resolution_ev=1.2)
+        assert not found.claimed.any()
+        if np.nansum(found.of("Li")) > 0.1:
+            assert "Mn" in found.sentence
+            assert "give `elements`" in found.sentence
