@@ -247,15 +247,16 @@ def tables(
     claimed = [
         row for row in rows if row["dose_e_per_a2"] >= study["exposure"]["claimed_from_e_per_a2"]
     ]
+    without = by_crystallite(kept, "unlisted")
     alarms = false_alarms(kept)
     observers = against_observers(study, kept)
     return {
         "summary": summary(study, rows),
-        "aims": aims(claimed, alarms, observers),
+        "aims": aims(claimed, without, alarms, observers),
         "reliability": reliability(claimed),
-        "worth": worth(claimed, by_crystallite(kept, "unlisted")),
+        "worth": worth(claimed, without),
         "false_alarms": alarms,
-        "unlisted": unlisted(by_crystallite(kept, "unlisted")),
+        "unlisted": unlisted(without),
         "observers": observers,
     }
 
@@ -408,54 +409,67 @@ def reliability(rows: Sequence[Row]) -> list[Row]:
     return made
 
 
-def worth(listed: Sequence[Row], unlisted: Sequence[Row]) -> list[Row]:
-    """Return how often an answer was right, by what was answered and with what probability.
+def as_believed(
+    listed: Sequence[Row], unlisted: Sequence[Row]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return answers among crystals as the analysis believes them to be before looking.
 
-    Among crystals of which a share of `Evidence.unknown_prior` is none of the candidates, as the
-    analysis believes; at the doses at which both were made. The package holds this table
-    (`interphase.diffraction.what_it_is_worth`).
+    A share of `Evidence.unknown_prior` is none of the candidates, at the doses at which crystals
+    with their phase in the list and without were looked at. One value per region: whether it was
+    called none of the candidates, the stated probability, whether that is right, and its weight.
     """
     doses = {row["dose_e_per_a2"] for row in unlisted}
     seen = [row for row in listed if row["region"] and row["dose_e_per_a2"] in doses]
     absent = [row for row in unlisted if row["region"]]
     prior = Options().evidence.unknown_prior
-    answers = [
-        (
-            row["region"]["phase"],
-            row["region"]["probability"],
-            share / len(rows),
-            truth or row["phase"],
-        )
-        for rows, share, truth in ((seen, 1 - prior, None), (absent, prior, UNKNOWN))
-        for row in rows
-    ]
+    phase = [row["region"]["phase"] for row in (*seen, *absent)]
+    truth = [row["phase"] for row in seen] + [UNKNOWN] * len(absent)
+    weight = [(1 - prior) / len(seen) for _ in seen] + [prior / len(absent) for _ in absent]
+    return (
+        np.array([name == UNKNOWN for name in phase]),
+        np.array([row["region"]["probability"] for row in (*seen, *absent)]),
+        np.array([said == true for said, true in zip(phase, truth, strict=True)]),
+        np.array(weight),
+    )
+
+
+def worth(listed: Sequence[Row], unlisted: Sequence[Row]) -> list[Row]:
+    """Return how often an answer was right, by what was answered and with what probability.
+
+    The package holds this table (`interphase.diffraction.what_it_is_worth`).
+    """
+    is_unknown, stated, right, weight = as_believed(listed, unlisted)
     made = []
-    for answer in ("phase", UNKNOWN):
+    for answer, called in (("phase", ~is_unknown), (UNKNOWN, is_unknown)):
         for low, high in pairwise(WORTH_BINS):
-            inside = [
-                (weight, phase == truth)
-                for phase, p, weight, truth in answers
-                if (phase == UNKNOWN) == (answer == UNKNOWN) and low <= p < high
-            ]
-            if not inside:
+            at = called & (stated >= low) & (stated < high)
+            if not at.any():
                 continue
-            weight, right = np.array(inside).T
             # As many regions of one weight as would scatter as much.
-            effective = round(float(weight.sum() ** 2 / (weight**2).sum()))
-            share = float(weight @ right / weight.sum())
+            effective = round(float(weight[at].sum() ** 2 / (weight[at] ** 2).sum()))
+            share = float(np.average(right[at], weights=weight[at]))
             lowest, highest = wilson(round(share * effective), effective)
             made.append(
                 {
                     "answer": answer,
                     "stated_from": low,
                     "stated_to": min(high, 1.0),
-                    "regions": len(inside),
+                    "regions": int(at.sum()),
                     "right": round(share, 3),
                     "right_low": lowest,
                     "right_high": highest,
                 }
             )
     return made
+
+
+def error_as_believed(listed: Sequence[Row], unlisted: Sequence[Row]) -> tuple[float | None, int]:
+    """Return the calibration error among crystals as they are believed to be, and their number."""
+    _, stated, right, weight = as_believed(listed, unlisted)
+    off = [
+        abs(float(weight[at] @ (stated[at] - right[at]))) for at in in_bins(stated, "equal widths")
+    ]
+    return (round(sum(off), 3) if off else None), len(stated)
 
 
 def false_alarms(results: Sequence[dict[str, Any]]) -> list[Row]:
@@ -552,7 +566,12 @@ def dose_of_half(doses: Sequence[float], share: np.ndarray) -> float | None:
     return round(float(doses[low] * (doses[high] / doses[low]) ** part), 2)
 
 
-def aims(rows: Sequence[Row], alarms: Sequence[Row], observers: Sequence[Row]) -> list[Row]:
+def aims(
+    rows: Sequence[Row],
+    without: Sequence[Row],
+    alarms: Sequence[Row],
+    observers: Sequence[Row],
+) -> list[Row]:
     """Return what was aimed at and what was reached, in the group that it was aimed at for."""
     group = [row for row in rows if is_aimed_at(row)]
     made = []
@@ -621,6 +640,12 @@ def aims(rows: Sequence[Row], alarms: Sequence[Row], observers: Sequence[Row]) -
         stated, right = stated_and_right(rows, merged=merged)
         error = calibration_error(stated, right, "equal widths")
         add(f"{name}_of_all", None, (0.0, 0.05), error, len(stated))
+    for name, among, absent in (
+        ("calibration_error_as_believed", group, [row for row in without if is_aimed_at(row)]),
+        ("calibration_error_as_believed_of_all", rows, without),
+    ):
+        error, of = error_as_believed(among, absent)
+        add(name, None, (0.0, 0.05), error, of)
     for row in alarms:
         per_100 = round(100 * row["regions_in_films"] / row["films"], 2) if row["films"] else None
         add("regions_in_100_films", row["dose_e_per_a2"], (0.0, 1.0), per_100, row["films"])
