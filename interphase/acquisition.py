@@ -135,7 +135,7 @@ class Acquisition:
     """Fluence rate at the specimen [e/Å²/s]."""
     prior_dose_e_per_a2: float | None = None
     """Fluence this place had received before this exposure, discarded exposures included [e/Å²]; a
-    lower bound where it is from the ledger."""
+    lower bound where it is from a file or the ledger."""
     prior_dose_at_most_e_per_a2: float | None = None
     """Of one from the ledger the upper bound, where every exposure is known to be in it [e/Å²]."""
     exposure_time_s: float | None = None

@@ -648,6 +648,11 @@ def displacement_dose(displacements_per_atom: Real, *, cross_section_barn: float
     >>> round(displacement_dose(0.01, cross_section_barn=28.0))
     35714
     """
+    if not np.all((np.asarray(displacements_per_atom) >= 0) & np.isfinite(displacements_per_atom)):
+        raise ParameterError(
+            f"displacements_per_atom is {displacements_per_atom!r}: expected a finite number, at "
+            "least 0"
+        )
     return displacements_per_atom / (_positive("cross_section_barn", cross_section_barn) * BARN_A2)
 
 
@@ -690,12 +695,17 @@ def collision_stopping_power(
     """
     tau = checked_energy(beam_energy_kev) / REST_ENERGY_KEV
     beta2 = velocity_ratio(beam_energy_kev) ** 2
-    excitation_kev = _positive("mean_excitation_ev", mean_excitation_ev) / 1e3
+    if not 10 <= mean_excitation_ev <= 1200:
+        raise ParameterError(
+            f"mean_excitation_ev is {mean_excitation_ev!r} eV: expected 10 to 1200 (hydrogen has "
+            "19, uranium 890)"
+        )
+    excitation_kev = mean_excitation_ev / 1e3
     f = (1 - beta2) * (1 + tau**2 / 8 - (2 * tau + 1) * np.log(2))
     power: Real = (
         BETHE_CONSTANT_MEV_CM2_PER_MOL
         / 2
-        * charge_per_mass_mol_g
+        * _positive("charge_per_mass_mol_g", charge_per_mass_mol_g)
         / beta2
         * (2 * np.log(beam_energy_kev / excitation_kev) + np.log(1 + tau / 2) + f)
     )

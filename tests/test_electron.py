@@ -168,6 +168,16 @@ def test_arrays_keep_their_shape():
             r"displacement_energy_ev is -1\.0",
         ),
         (
+            lambda: electron.displacement_dose(np.array([0.01, -0.01]), cross_section_barn=28.0),
+            "displacements_per_atom is .*at least 0",
+        ),
+        (
+            lambda: electron.collision_stopping_power(
+                100.0, charge_per_mass_mol_g=0.0, mean_excitation_ev=75.0
+            ),
+            r"charge_per_mass_mol_g is 0\.0: expected a finite number above 0",
+        ),
+        (
             lambda: electron.displacement_dose(0.01, cross_section_barn=0.0),
             r"cross_section_barn is 0\.0",
         ),

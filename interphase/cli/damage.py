@@ -20,13 +20,17 @@ def damage(
         str | None, typer.Argument(help="A phase of the table, SEI, or a CIF; else all.")
     ] = None,
     critical_dose: Annotated[
-        float | None, typer.Option(metavar="e/Å²", help="Record this critical dose of PHASE.")
+        float | None,
+        typer.Option(
+            metavar="e/Å²",
+            help="Record this critical dose of PHASE, without --low also the dose it survives.",
+        ),
     ] = None,
     low: Annotated[
-        float | None, typer.Option(metavar="e/Å²", help="Lower end of its interval.")
+        float | None, typer.Option(metavar="e/Å²", help="No change was seen below.")
     ] = None,
     high: Annotated[
-        float | None, typer.Option(metavar="e/Å²", help="Upper end of its interval.")
+        float | None, typer.Option(metavar="e/Å²", help="The change is seen from here on.")
     ] = None,
     criterion: Annotated[
         str | None, typer.Option(help="How the change was seen, such as '111 spots to 1/e'.")

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from interphase.diffraction.checks import check_candidates, check_record, check_records
+from interphase.diffraction.checks import (
+    check_candidates,
+    check_numbers,
+    check_record,
+    check_records,
+)
 from interphase.diffraction.options import ScalePrior
 from interphase.diffraction.regions import EDGE
 from interphase.diffraction.results import PhaseMap, Region
@@ -169,13 +174,32 @@ def phases_by_name(named: Iterable[str], candidates: Iterable[Phase]) -> dict[st
 
 
 def check_grains(grains: Iterable[Crystallite]) -> tuple[Crystallite, ...]:
-    """Return crystallites, or raise."""
-    return check_records("grains", grains, Crystallite, "the result of measure_crystallites")
+    """Return crystallites, or raise where there are none or their orientations are no rotations."""
+    found = check_records("grains", grains, Crystallite, "the result of measure_crystallites")
+    for grain in found:
+        for rotation in grain.orientations:
+            name = f"an orientation of region {grain.region}"
+            matrix = check_numbers(name, rotation, (3, 3), "a rotation, shape (3, 3)")
+            turned = np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-3)
+            if not turned or np.linalg.det(matrix) < 0:
+                raise ParameterError(f"{name} is no rotation: expected one of Crystallite")
+        if grain.orientations:
+            name = f"covariance of region {grain.region}"
+            spread = check_numbers(name, grain.covariance, (3, 3), "rad², shape (3, 3)")
+            if np.diag(spread).min() < 0:
+                raise ParameterError(f"{name} has a variance below 0: expected rad²")
+    return found
 
 
 def check_contacts(touching: Iterable[Contact]) -> tuple[Contact, ...]:
-    """Return contacts, or raise."""
-    return check_records("touching", touching, Contact, "the result of find_contacts")
+    """Return contacts, or raise where there are none or one is of a region with itself."""
+    found = check_records("touching", touching, Contact, "the result of find_contacts")
+    for contact in found:
+        if contact.first == contact.second:
+            raise ParameterError(
+                f"region {contact.first} touches itself: expected contacts of two regions"
+            )
+    return found
 
 
 def _crystallite(

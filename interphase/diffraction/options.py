@@ -120,6 +120,9 @@ class Options:
             raise ParameterError(
                 f"overlap is {self.overlap!r}: expected a whole number from 1 to 16"
             )
+        for name in ("d_min_a", "d_max_a", "false_alarm"):
+            if not isinstance(getattr(self, name), Real):
+                raise ParameterError(f"{name} is {getattr(self, name)!r}: expected a number")
         if not 0 < self.d_min_a < self.d_max_a:
             raise ParameterError(
                 f"d_min_a is {self.d_min_a!r} and d_max_a is {self.d_max_a!r} Å: "

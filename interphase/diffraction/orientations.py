@@ -338,9 +338,9 @@ def misorientation_deg(
         for name, matrix in (("first", first), ("second", second))
     )
     every = np.stack([first, second, *symmetry])
-    if len(symmetry) == 0 or not np.allclose(
-        every @ every.transpose(0, 2, 1), np.eye(3), atol=1e-3
-    ):
+    square = every @ every.transpose(0, 2, 1)
+    proper = np.allclose(square, np.eye(3), atol=1e-3) and np.all(np.linalg.det(every) > 0)
+    if len(symmetry) == 0 or not proper:
         raise ParameterError(
             f"first, second or one of the {len(symmetry)} matrices of symmetry is no rotation: "
             "expected Orientation.rotation and interphase.phases.point_group_rotations"

@@ -193,7 +193,9 @@ def find_pattern_spots(
     y, x = np.indices(pattern.shape, dtype=float)
     radius = np.hypot(y - centre[0], x - centre[1])
     smooth = ndimage.gaussian_filter(pattern.astype(float), SPOT_WIDTH)
-    ring = np.rint(radius / 2).astype(int)
+    # Rings that hold a pixel, from the inside: a centre at the corner leaves some empty.
+    _, ring = np.unique(np.rint(radius / 2), return_inverse=True)
+    ring = ring.reshape(pattern.shape)
     number = np.arange(ring.max() + 1)
     background = ndimage.median(smooth, ring, number)
     scatter = 1.4826 * ndimage.median(np.abs(smooth - background[ring]), ring, number)

@@ -31,6 +31,9 @@ SEPARABLE = 2.58
 def separable_from(scale_sigma: float) -> float:
     """Return the least difference of two lattices that a scale known so well can separate.
 
+    `SEPARABLE` standard deviations of the scale and of both cells, but capped: at `INSEPARABLE`, or
+    at one `scale_sigma` where that is more, so that with 2 % it is 2 % and not 5 %.
+
     Parameters
     ----------
     scale_sigma

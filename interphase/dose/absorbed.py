@@ -16,8 +16,8 @@ MEAN_EXCITATION_EV = {
     "I": 491.0, "La": 501.0, "Ta": 718.0, "W": 727.0, "Pt": 790.0, "Au": 790.0,
 }  # fmt: skip
 """Mean excitation energies of the elements [eV], Seltzer and Berger, Int. J. Appl. Radiat. Isot.
-33, 1189 (1982), as in ICRU Report 37; read second hand, grade B. Hydrogen, nitrogen and oxygen
-are gases, carbon is graphite."""
+33, 1189 (1982), as in ICRU Report 37; read second hand, grade B. Hydrogen, nitrogen, oxygen,
+fluorine and chlorine are gases, carbon is graphite."""
 _IN_COMPOUNDS_EV = {"H": 19.2, "C": 81.0, "N": 82.0, "O": 106.0, "F": 112.0, "Cl": 180.0}
 """Those in solid and liquid compounds, of the same source, remembered, grade B."""
 _BOUND = 1.13

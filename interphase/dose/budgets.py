@@ -8,6 +8,7 @@ import numpy as np
 
 from interphase.dose.exposure import Purpose
 from interphase.dose.rows import Rows
+from interphase.dose.totals import certain_sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,8 @@ class OverBudget:
     """When it was passed; ``None`` if not known. In UTC where the times of the ledger
     have a zone."""
     keys: tuple[str, ...]
-    """All exposures that certainly hit the place, in the order of time."""
+    """All exposures that certainly hit the place, or state what came before it, in the order of
+    time."""
     sentence: str
     """The same in words."""
 
@@ -82,17 +84,17 @@ def passed(
         Whether the times have a zone.
     """
     timed = np.isfinite(rows.start_s)
-    dose = np.nan_to_num(rows.dose) * part
-    total, key, moment, said, over = 0.0, None, None, "", False
-    for n in range(len(rows)):
+    dose = np.nan_to_num(rows.sure_dose) * part
+    received = certain_sum(dose, rows.prior, timed)
+    total, key, moment, said = 0.0, None, None, ""
+    for n in np.flatnonzero(timed):
         before = max(total, float(rows.prior[n]))
         total = before + float(dose[n])
-        if over or total <= budget or not timed[n]:
+        if total <= budget:
             continue
-        over = True
         if before > budget:
             said = f", passed before {rows.key[n]}"
-            continue
+            break
         key = rows.key[n]
         lasted = np.nan_to_num(float(rows.duration_s[n]))
         share = (budget - before) / float(dose[n]) * float(part[n])
@@ -103,18 +105,19 @@ def passed(
             said += f" at {moment:%Y-%m-%d %H:%M:%S}"
         except OverflowError:  # beyond the calendar: what is stated of time or duration is wrong
             moment = None
+        break
     where = f"at ({place_um[0]:.3f}, {place_um[1]:.3f}) µm"
     return OverBudget(
         place_um=place_um,
         place_known=place_known,
         phase=phase,
-        dose_e_per_a2=total,
+        dose_e_per_a2=received,
         budget_e_per_a2=budget,
         passed_by=key,
         passed_at=moment,
-        keys=tuple(rows.key),
+        keys=tuple(np.array(rows.key, dtype=object)[~rows.gaps | (rows.prior > 0)]),
         sentence=(
-            f"{total:.4g} e/Å² {where if place_known else f'in what {rows.key[-1]} exposed'}, "
+            f"{received:.4g} e/Å² {where if place_known else f'in what {rows.key[-1]} exposed'}, "
             f"over the {budget:.4g} e/Å² of {phase}{said}."
         ),
     )

@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 
 _compiled: Any = njit(cache=True, nogil=True)
+_ROUNDING = 1e-13
+"""Part of what was added along a row below which its running sum is nothing but rounding."""
 
 
 @_compiled  # type: ignore[untyped-decorator]
@@ -86,10 +88,12 @@ def add_polygon(
 def _settle(buffer: np.ndarray, total: np.ndarray, top: int, bottom: int) -> None:
     """Bring what is in a buffer's rows into the total."""
     for row in range(top, bottom):
-        running = 0.0
+        running = added = 0.0
         for column in range(total.shape[1]):
             running += buffer[row, column]
-            total[row, column] += running
+            added += abs(buffer[row, column])
+            if abs(running) > _ROUNDING * added:
+                total[row, column] += running
         buffer[row] = 0.0
 
 
@@ -137,7 +141,8 @@ def accumulate(
                 covered = 0.0
                 for column in range(columns):
                     covered += alone[row, column]
-                    total[row, column] = max(total[row, column], prior[p] * covered)
+                    if covered > _ROUNDING:
+                        total[row, column] = max(total[row, column], prior[p] * covered)
                 alone[row] = 0.0
         if dose[p] > 0:
             add_polygon(x, y, first, last, dose[p], buffer)

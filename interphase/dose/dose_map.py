@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from interphase.dose.footprint import checked_polygon, disc
-from interphase.dose.places import grown, shrunk
-from interphase.dose.rows import Rows
+from interphase.dose.footprint import checked_polygon
+from interphase.dose.places import shrunk
+from interphase.dose.rows import Rows, reached
 from interphase.dose.totals import elapsed
 from interphase.errors import ParameterError
 
@@ -19,7 +19,8 @@ class DoseMap:
     """What each pixel of a map received."""
 
     dose_e_per_a2: np.ndarray
-    """Mean over each pixel of what is certain, shape (M, N), row 0 at the least y [e/Å²]."""
+    """Mean over each pixel of what is certain, shape (M, N), row 0 at the least y [e/Å²]; of a scan
+    with gaps the mean of the scan."""
     at_most_e_per_a2: np.ndarray
     """Mean of all that may have hit, shape (M, N); NaN where the dose of any is unknown [e/Å²]."""
     unknown: np.ndarray
@@ -158,30 +159,33 @@ def draw_map(
     from interphase.dose.coverage_kernels import count
 
     check_raster(bounds_um, shape)
+    beside = ~np.isin(others.id, rows.id)
+    if beside.any():
+        rows = rows.joined(others.taken(np.flatnonzero(beside)))
+        rows = rows.taken(np.argsort(rows.start_s, kind="stable"))  # NaN comes last
     least, most = elapsed(rows.start_s, rows.duration_s, until_s)
     begun = np.ones(len(rows), dtype=bool) if until_s is None else rows.start_s <= until_s
-    prior = np.where(begun & np.isfinite(rows.start_s), rows.prior, 0.0)
+    prior, timed, series = np.where(begun, rows.prior, 0.0), np.isfinite(rows.start_s), rows.series
     view: dict[str, Any] = {"bounds_um": bounds_um, "shape": shape}
-    sure, sure_of = _outlines(rows, certain=True)
-    dose = np.nan_to_num(rows.dose)
-    certain = _covered(sure, (dose * least)[sure_of], prior=prior[sure_of], **view)
-    may, may_of = _outlines(rows, certain=False)
-    known = np.isfinite(rows.most_dose)
-    upper = np.nan_to_num(rows.most_dose) * most
-    possible = certain.copy()
+    sure, sure_of = _outlines(rows, bounds_um, certain=True)
+    may, may_of = _outlines(rows, bounds_um, certain=False)
+    lower, upper = np.nan_to_num(rows.dose) * least, np.nan_to_num(rows.most_dose) * most
+    given = possible = _covered(sure, lower[sure_of], **view)
     # Where all is known, which is common, there is nothing to draw a second time.
-    if [*map(id, may)] != [*map(id, sure)] or not np.array_equal(upper, dose * least):
-        possible = _covered(may, upper[may_of], prior=prior[may_of], **view)
-    anywhere = others.everywhere
-    some = anywhere & (elapsed(others.start_s, others.duration_s, until_s)[1] > 0)
-    part = elapsed(others.start_s, others.duration_s, until_s)[1]
-    possible += float((np.nan_to_num(others.most_dose) * part)[some].sum())
+    if [*map(id, may)] != [*map(id, sure)] or not np.array_equal(upper, lower):
+        possible = _covered(may, upper[may_of], **view)
+    certain = _with_prior(
+        given, sure, lower[sure_of], prior=prior[sure_of], timed=timed[sure_of], view=view
+    )
+    possible = possible + _beside(
+        may, upper[may_of], prior=prior[may_of], series=series[may_of], view=view
+    )
     unknown = np.zeros(shape, dtype=np.int64)
+    known = np.isfinite(rows.most_dose)
     vague = [n for n, of in enumerate(may_of) if not known[of] and most[of] > 0]
     x, y, starts = _in_pixels([may[n] for n in vague], bounds_um, shape)
     x0, y0, x1, y1 = bounds_um
     count(x, y, starts, unknown)
-    unknown += int((some & ~np.isfinite(others.most_dose)).sum())
     possible = np.where(unknown > 0, np.nan, np.maximum(possible, certain))
     return DoseMap(
         dose_e_per_a2=certain,
@@ -191,25 +195,65 @@ def draw_map(
     )
 
 
-def _outlines(rows: Rows, *, certain: bool) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return what exposures certainly cover, or may cover where that is bounded; and of which."""
+def _with_prior(
+    given: np.ndarray,
+    outlines: Sequence[np.ndarray],
+    dose: np.ndarray,
+    *,
+    prior: np.ndarray,
+    timed: np.ndarray,
+    view: dict[str, Any],
+) -> np.ndarray:
+    """Return what is certain of sums that are `given`, as `accumulated` has it at one place."""
+    if not prior.any():
+        return given
+    # One without a time has all that came before it and its own dose, and nothing else for certain.
+    stated = np.where(timed, prior, np.where(prior > 0, prior + dose, 0.0))
+    raised = _covered(outlines, np.where(timed, dose, 0.0), prior=stated, **view)
+    more: np.ndarray = np.maximum(given, raised)
+    return more
+
+
+def _beside(
+    outlines: Sequence[np.ndarray],
+    dose: np.ndarray,
+    *,
+    prior: np.ndarray,
+    series: np.ndarray,
+    view: dict[str, Any],
+) -> np.ndarray:
+    """Return what stated prior doses may count beside the exposures that are known."""
+    beside = np.zeros(view["shape"])
+    if not prior.any():
+        return beside
+    alone = np.bincount(series)[series] == 1
+    first = [outlines[n] for n in np.flatnonzero(alone).tolist()]
+    beside += _covered(first, np.zeros(len(first)), prior=prior[alone], **view)
+    for number in np.unique(series[(prior > 0) & ~alone]):
+        its = np.flatnonzero(series == number)
+        polygons = [outlines[n] for n in its.tolist()]
+        raised = _covered(polygons, dose[its], prior=prior[its], **view)
+        beside = np.maximum(beside, raised - _covered(polygons, dose[its], **view))
+    return beside
+
+
+def _outlines(
+    rows: Rows, bounds_um: Sequence[float], *, certain: bool
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return what exposures certainly cover, or may cover within bounds; and of which."""
+    x0, y0, x1, y1 = bounds_um
+    everything = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=float)
     outlines: list[np.ndarray] = []
     numbers: list[int] = []
     exact = (rows.uncertain == 0) & (rows.lit | certain)
     for n, (outline, known) in enumerate(zip(rows.footprint, exact.tolist(), strict=True)):
-        made = outline
+        made, spare = outline, float(rows.uncertain[n])
         if outline is None or not known:
-            spare = float(rows.uncertain[n])
             if certain:
                 usable = outline is not None and np.isfinite(spare)
                 made = shrunk(outline, spare) if usable and outline is not None else None
-            elif rows.everywhere[n]:
-                made = None
-            elif rows.lit[n] and outline is not None:
-                made = grown(outline, spare)
             else:
-                # A polygon of a disc's area dips below its edge by 0.1 %.
-                made = disc(2.01 * (float(rows.reach[n]) + spare)) + rows.place[n]
+                made = everything if rows.everywhere[n] else reached(rows, n, spare)
         if made is not None:
             outlines.append(made)
             numbers.append(n)

@@ -13,6 +13,9 @@ _SMOOTH = 5
 # Fits of references, each with the variances that the one before expects, and the least of them,
 # over the mean of all spectra.
 _ROUNDS, _LEAST_SHARE = 3, 0.1
+# Ratio of the largest to the smallest singular value of references from which on rounding decides
+# about their amounts.
+_ALIKE = 1e6
 
 
 def follow_edge(
@@ -182,7 +185,10 @@ def follow_references(
     if not references:
         raise ParameterError("references are empty: give at least one spectrum")
     shapes = np.stack(list(references.values()), axis=1).astype(float)
-    if np.linalg.matrix_rank(shapes) < shapes.shape[1]:
+    # A reference may have any scale, which says nothing of its shape.
+    scale = np.abs(shapes).max(axis=0)
+    shapes = shapes / np.where(scale > 0, scale, 1.0)
+    if np.linalg.cond(shapes) > _ALIKE:
         raise ParameterError(
             f"of the references {', '.join(references)} one is a sum of the others: their amounts "
             "cannot be told apart; leave one out"
@@ -202,13 +208,13 @@ def follow_references(
     weight = _weight(before_e_per_a2, after_e_per_a2, len(counts))
     return {
         name: FadingSeries(
-            signal=amounts[:, number] / weight,
+            signal=amounts[:, number] / (scale[number] * weight),
             before_e_per_a2=before_e_per_a2,
             after_e_per_a2=after_e_per_a2,
             law=Law.VALUES,
             name=f"amount of {name}",
             phase=name,
-            variance=errors2[:, number] / weight**2,
+            variance=errors2[:, number] / (scale[number] * weight) ** 2,
         )
         for number, name in enumerate(references)
     }

@@ -22,6 +22,8 @@ from interphase.dose.footprint import (
     displacement_um,
     dose_of_scan,
     onto_specimen,
+    scan_size_a,
+    stretching,
 )
 from interphase.electron import checked_energy
 from interphase.errors import ParameterError
@@ -79,8 +81,8 @@ class Exposure:
     """Corners (x, y) of what the beam fell on, shape (V, 2) [µm]; ``None`` if not known, and then
     `recorded_um` is the least that it can be."""
     inner_um: np.ndarray | None = None
-    """Corners (x, y) of what was recorded whatever the rotation of the image, shape (V, 2) [µm];
-    ``None`` where the rotation is known."""
+    """Corners (x, y) of what was recorded whatever the rotation of the image, shape (V, 2) [µm],
+    (0, 2) where that is nothing; ``None`` where the rotation is known."""
     position_uncertain_um: float = 0.0
     """Radius within which the whole footprint may be shifted [µm]; infinite where it may be
     anywhere on the grid."""
@@ -94,7 +96,8 @@ class Exposure:
     """Mean fluence over the footprint, in a plane normal to the beam [e/Å²]; ``None`` if not
     known, which is not zero."""
     local_dose_e_per_a2: float | None = None
-    """Fluence under the probe of a scan with gaps [e/Å²]; ``None`` where it is the mean."""
+    """Fluence under the probe of a scan with gaps [e/Å²], in which a place may have got nothing;
+    ``None`` where it is the mean."""
     prior_dose_e_per_a2: float | None = None
     """What the file says this place had received before, exposures that were discarded included
     [e/Å²]."""
@@ -127,7 +130,9 @@ class Exposure:
             raise ParameterError(f"time of {self.key} is {self.time!r}: expected a datetime")
         for name in ("recorded_um", "illuminated_um", "inner_um"):
             polygon = getattr(self, name)
-            if polygon is not None:
+            if name == "inner_um" and np.shape(polygon) == (0, 2):
+                put(self, name, np.zeros((0, 2)))
+            elif polygon is not None:
                 try:
                     polygon = checked_polygon(polygon).copy()
                 except ParameterError as error:
@@ -188,7 +193,9 @@ class Exposure:
     @property
     def viewed_um(self) -> np.ndarray | None:
         """What was recorded, or the part of it that is certain [µm]."""
-        return self.recorded_um if self.inner_um is None else self.inner_um
+        if self.inner_um is None:
+            return self.recorded_um
+        return self.inner_um if len(self.inner_um) else None
 
     @property
     def electrons(self) -> float | None:
@@ -251,6 +258,10 @@ _WORDS = (
     (Purpose.SEARCH, re.compile(r"(?<![a-z])(search|atlas|gridsquare|overview|survey|lmm)", re.I)),
     (Purpose.FOCUS, re.compile(r"(?<![a-z])(auto)?(focus|tun(e|ing)|drift)(?![a-z])", re.I)),
 )
+_UNKNOWN_ROTATION = (
+    "the rotation of the image against the stage is not known: give `image_rotation_deg` in "
+    "session.toml"
+)
 _OF_KIND = {
     Kind.DIFFRACTION: Purpose.DIFFRACTION,
     Kind.SCAN_4D: Purpose.DIFFRACTION,
@@ -284,9 +295,10 @@ def exposures_of(
 
     Notes
     -----
-    Image and beam shifts move camera and beam together: what was recorded was illuminated. Where
-    they have no calibration and are not zero, the place is uncertain. Where the rotation of the
-    image is not known, its corners are uncertain by what they stand out over its inner circle.
+    Image and beam shifts move camera and beam together: what was recorded was illuminated. They
+    hold in a plane normal to the beam, and are longer on a tilted specimen. Where they have no
+    calibration and are not zero, the place is uncertain. Where the rotation of the image or scan is
+    not known, only its inner circle is certain, and a scan may have hit all of its outer one.
 
     Examples
     --------
@@ -376,8 +388,16 @@ def _exposures(
     stage = acquisition.stage or Stage()
     shift, uncalibrated = _shift(stage, said)
     known = stage.x_um is not None and stage.y_um is not None
-    centre = (float((stage.x_um or 0.0) + shift[0]), float((stage.y_um or 0.0) + shift[1]))
-    reach = float(said.get("beam_reach_um", math.inf))
+    tilts = {
+        "alpha_deg": stage.alpha_deg or 0.0,
+        "beta_deg": stage.beta_deg or 0.0,
+        "tilt_axis_deg": float(said.get("tilt_axis_deg", 0.0)),
+    }
+    onto = stretching(**tilts)
+    along_x, along_y = onto @ shift
+    centre = (float((stage.x_um or 0.0) + along_x), float((stage.y_um or 0.0) + along_y))
+    longest = float(np.linalg.norm(onto, 2))
+    reach = float(said.get("beam_reach_um", math.inf)) * longest
     uncertain = 0.0 if known and not uncalibrated else reach if known else math.inf
     if not known:
         sources["place_um"] = "no source states the stage"
@@ -388,26 +408,31 @@ def _exposures(
             "`image_shift_um_per_unit` in session.toml"
         )
     area = _area(acquisition)
-    tilts: dict[str, Any] = {
+    placing: dict[str, Any] = {
         "centre_um": centre,
         "rotation_deg": float(said.get("image_rotation_deg", 0.0)),
-        "alpha_deg": stage.alpha_deg or 0.0,
-        "beta_deg": stage.beta_deg or 0.0,
-        "tilt_axis_deg": float(said.get("tilt_axis_deg", 0.0)),
+        **tilts,
     }
     recorded, illuminated, inner = (
-        None if polygon is None else onto_specimen(polygon, **tilts)
+        None if polygon is None else onto_specimen(polygon, **placing)
         for polygon in (area.recorded, area.illuminated, area.inner)
     )
+    sources["illuminated_um"] = area.why
     if "image_rotation_deg" in said or inner is None:
         inner = None
     else:
-        sources["inner_um"] = (
-            "the rotation of the image against the stage is not known: give `image_rotation_deg` "
-            "in session.toml"
-        )
-    sources["illuminated_um"] = area.why
-    if acquisition.dose_e_per_a2 is None:
+        sources["inner_um"] = _UNKNOWN_ROTATION
+        if _is_scan(acquisition) and area.recorded is not None:
+            illuminated, reach = None, longest * float(np.hypot(*area.recorded.T).max())
+            sources["illuminated_um"] = f"{area.why}; {_UNKNOWN_ROTATION}"
+    dose = acquisition.dose_e_per_a2
+    if dose is not None and area.widening > 1:
+        dose /= area.widening
+        sources["dose_e_per_a2"] = (
+            f"{sources.get('dose_e_per_a2', '')} over the probe's {area.widening:.4g} times larger "
+            "area"
+        ).strip()
+    if dose is None:
         sources["dose_e_per_a2"] = acquisition.missing.get("dose_e_per_a2", "no source states it")
     shot = Exposure(
         key=key,
@@ -421,7 +446,7 @@ def _exposures(
         position_uncertain_um=uncertain,
         reach_um=reach,
         uncalibrated_shift=uncalibrated,
-        dose_e_per_a2=acquisition.dose_e_per_a2,
+        dose_e_per_a2=dose,
         local_dose_e_per_a2=_local_dose(acquisition),
         prior_dose_e_per_a2=acquisition.prior_dose_e_per_a2,
         dose_rate_e_per_a2_s=acquisition.dose_rate_e_per_a2_s,
@@ -432,7 +457,7 @@ def _exposures(
         file=name,
         sources=sources,
     )
-    return [shot, *_flyback(shot, acquisition, said.get("flyback_time_s"), tilts)]
+    return [shot, *_flyback(shot, acquisition, said.get("flyback_time_s"), placing)]
 
 
 def _shift(stage: Stage, said: Mapping[str, Any]) -> tuple[np.ndarray, str]:
@@ -458,6 +483,8 @@ class _Area:
     illuminated: np.ndarray | None = None
     inner: np.ndarray | None = None
     why: str = "not known; what was recorded is the least: give `beam_diameter_a` in session.toml"
+    widening: float = 1.0
+    """How much larger it is than the cells of a scan, over which its dose is the mean."""
 
 
 def _area(acquisition: Acquisition) -> _Area:
@@ -467,7 +494,9 @@ def _area(acquisition: Acquisition) -> _Area:
     beam = None if width is None else disc(width * UM_PER_A)
     why = _Area().why
     if width is not None:
-        why = f"a disc of beam_diameter_a = {width:g} Å ({acquisition.sources['beam_diameter_a']})"
+        why = f"a disc of beam_diameter_a = {width:g} Å"
+        if "beam_diameter_a" in acquisition.sources:
+            why += f" ({acquisition.sources['beam_diameter_a']})"
     shape = acquisition.shape[-2:] if len(acquisition.shape) >= 2 else acquisition.recorded_pixels
     pixel = acquisition.pixel_size_a
     if shape is None or pixel is None:
@@ -504,13 +533,14 @@ def _scan_area(acquisition: Acquisition) -> _Area:
             return _Area(why="not known: give the step of the scan in session.toml")
         return _Area(recorded=beam, illuminated=beam, why="the probe stood still")
     (rows, columns), step = grid
-    height, width = rows * step, columns * step
-    if probe is not None and probe >= step:
-        height, width = max(height, probe), max(width, probe)
+    height, width = scan_size_a((rows, columns), step_a=step, probe_diameter_a=probe)
     rectangle = camera_rectangle((1, 1), pixel_size_a=1.0) * [width, height]
-    inner = _inscribed(min(width, height))
     return _Area(
-        recorded=rectangle, illuminated=rectangle, inner=inner, why="all positions of the scan"
+        recorded=rectangle,
+        illuminated=rectangle,
+        inner=_inscribed(min(width, height)),
+        why="all positions of the scan",
+        widening=height * width / (rows * columns * step**2),
     )
 
 
@@ -525,37 +555,43 @@ def _local_dose(acquisition: Acquisition) -> float | None:
 
 
 def _flyback(
-    shot: Exposure, acquisition: Acquisition, time_s: float | None, tilts: Mapping[str, Any]
+    shot: Exposure, acquisition: Acquisition, time_s: float | None, placing: Mapping[str, Any]
 ) -> Iterable[Exposure]:
     """Yield what the edge of a scan gets while the beam waits there for the next line."""
     grid = _grid(acquisition)
     if not time_s or not _is_scan(acquisition) or grid is None:
         return
     (rows, columns), step = grid
-    width = max(step, acquisition.beam_diameter_a or 0.0)
-    strip = camera_rectangle((rows, 1), pixel_size_a=step) * [width / step, 1.0]
-    strip[:, 0] -= columns * step * UM_PER_A / 2 - width * UM_PER_A / 2
-    dose = None
+    probe = acquisition.beam_diameter_a
+    height, width = scan_size_a((rows, 1), step_a=step, probe_diameter_a=probe)
+    edge = scan_size_a((rows, columns), step_a=step, probe_diameter_a=probe)[1] / 2
+    strip = camera_rectangle((1, 1), pixel_size_a=1.0) * [width, height]
+    strip[:, 0] -= (edge - width / 2) * UM_PER_A
+    dose = local = None
     if acquisition.beam_current_pa is not None:
-        dose = dose_of_scan(
+        waited = dose_of_scan(
             beam_current_pa=acquisition.beam_current_pa,
             dwell_time_s=time_s,
             positions=(rows, 1),
             step_a=step,
-            probe_diameter_a=width,
+            probe_diameter_a=probe,
             scans=acquisition.frames or 1,
-        ).mean_e_per_a2
-    polygon = onto_specimen(strip, **tilts)
-    middle = polygon.mean(axis=0)
+        )
+        dose, gaps = waited.mean_e_per_a2, (waited.exposed_fraction or 1.0) < 1
+        local = waited.local_e_per_a2 if gaps else None
+    polygon = onto_specimen(strip, **placing)
+    # Where the rotation is not known, it may be at any side of the scan.
+    known = shot.inner_um is None
+    middle = (float(polygon[:, 0].mean()), float(polygon[:, 1].mean()))
     yield replace(
         shot,
         key=f"{shot.key} flyback",
-        place_um=(float(middle[0]), float(middle[1])) if shot.place_um else None,
-        recorded_um=None,
-        illuminated_um=polygon,
-        inner_um=None,
+        place_um=middle if shot.place_um and known else shot.place_um,
+        recorded_um=None if known else polygon,
+        illuminated_um=polygon if known else None,
+        inner_um=None if known else np.zeros((0, 2)),
         dose_e_per_a2=dose,
-        local_dose_e_per_a2=None,
+        local_dose_e_per_a2=local,
         prior_dose_e_per_a2=None,
         dose_rate_e_per_a2_s=None,
         sources={**shot.sources, "dose_e_per_a2": f"flyback of {time_s:g} s at each line's start"},

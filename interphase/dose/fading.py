@@ -14,7 +14,7 @@ from interphase.dose.damage import half_dose, mean_decay
 from interphase.dose.likelihood import likeliest_background, likelihood_of, maximise
 from interphase.dose.signals import FadingSeries, Law
 from interphase.errors import ParameterError
-from interphase.phases import DamageFact
+from interphase.phases import DamageFact, dose_range
 
 # Products of rate and dose at which nothing has faded, and at which all has within an exposure.
 _NOTHING, _ALL = 1e-6, 50.0
@@ -23,6 +23,8 @@ _NOTHING, _ALL = 1e-6, 50.0
 _LEAST_ROUNDS, _MOST_ROUNDS, _RESOLVED = 4, 12, 9
 # Probability of the misfit below which the law does not hold.
 _MISFIT = 1e-3
+# Share lost up to which a damage table calls a phase unchanged.
+_SEEN_LOSS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +76,10 @@ class FadingFit:
     ) -> DamageFact:
         """Return the measurement for the user's table, see `interphase.phases.record_damage`.
 
+        Its lower end is the dose that takes a tenth of what fades, by the lower end of the
+        interval: below it no change is known. Its value and upper end are those of the dose that
+        leaves 1/e.
+
         Parameters
         ----------
         source
@@ -101,7 +107,7 @@ class FadingFit:
         phase = phase or self.series.phase
         if phase is None:
             raise ParameterError(f"no phase is named for {self.series.name}: give `phase`")
-        bounds = (self.low_e_per_a2, self.high_e_per_a2)
+        bounds = low, high = self.low_e_per_a2, self.high_e_per_a2
         if bounds == (None, None) or self.assessment is Assessment.AMBIGUOUS:
             raise ParameterError(f"there is no critical dose to record: {self.sentence}")
         return DamageFact(
@@ -112,13 +118,17 @@ class FadingFit:
             source=source,
             product=product,
             value_e_per_a2=self.critical_dose_e_per_a2 if None not in bounds else None,
-            low_e_per_a2=self.low_e_per_a2,
-            high_e_per_a2=self.high_e_per_a2,
+            low_e_per_a2=None if low is None else float(-np.log(1 - _SEEN_LOSS) * low),
+            high_e_per_a2=high,
             beam_energy_kev=beam_energy_kev,
             temperature_k=temperature_k,
             dose_rate_e_per_a2_s=dose_rate_e_per_a2_s,
             conditions=conditions,
-            note=f"The ends are those of the {100 * self.confidence:.3g} % interval.",
+            note=(
+                f"The {100 * self.confidence:.3g} % interval of the dose that leaves 1/e is "
+                f"{dose_range((low, high))}; below the lower end here {100 * _SEEN_LOSS:g} % are "
+                "lost at the most."
+            ),
         )
 
 

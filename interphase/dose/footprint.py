@@ -132,12 +132,27 @@ def onto_specimen(
             raise ParameterError(f"{name} is {turn!r}: expected a finite number of degrees")
     if np.shape(centre_um) != (2,) or not np.isfinite(centre_um).all():
         raise ParameterError(f"centre_um is {centre_um!r}: expected (x, y) of the stage in µm")
+    stretch = stretching(alpha_deg=alpha_deg, beta_deg=beta_deg, tilt_axis_deg=tilt_axis_deg)
+    onto = stretch @ _turn(rotation_deg)
+    placed: np.ndarray = polygon @ onto.T + np.asarray(centre_um, dtype=float)
+    return placed
+
+
+def stretching(
+    *, alpha_deg: float = 0.0, beta_deg: float = 0.0, tilt_axis_deg: float = 0.0
+) -> np.ndarray:
+    """Return the matrix from a plane normal to the beam onto the specimen, shape (2, 2).
+
+    Angles are those of `onto_specimen`.
+
+    >>> stretching(alpha_deg=60.0).round(9).tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
     alpha, beta = np.radians(alpha_deg), np.radians(beta_deg)
     foreshortened = np.array([[np.cos(beta), 0.0], [np.sin(alpha) * np.sin(beta), np.cos(alpha)]])
     axis = _turn(tilt_axis_deg)
-    onto = axis @ np.linalg.inv(foreshortened) @ axis.T @ _turn(rotation_deg)
-    placed: np.ndarray = polygon @ onto.T + np.asarray(centre_um, dtype=float)
-    return placed
+    stretch: np.ndarray = axis @ np.linalg.inv(foreshortened) @ axis.T
+    return stretch
 
 
 def displacement_um(
@@ -317,6 +332,7 @@ def dose_of_scan(
     electrons_per_a2 = dose_from_current(
         current_pa=beam_current_pa, dwell_time_s=scans * dwell_time_s, pixel_area_a2=1.0
     )
+    size = scan_size_a((rows, columns), step_a=step, probe_diameter_a=probe)
     if probe is None or probe < step:
         mean = electrons_per_a2 / step**2
         if probe is None:
@@ -324,20 +340,30 @@ def dose_of_scan(
                 mean_e_per_a2=mean,
                 local_e_per_a2=None,
                 exposed_fraction=None,
-                size_a=(rows * step, columns * step),
+                size_a=size,
             )
         spot = np.pi * probe**2 / 4
         return ScanDose(
             mean_e_per_a2=mean,
             local_e_per_a2=electrons_per_a2 / spot,
             exposed_fraction=spot / step**2,
-            size_a=(rows * step, columns * step),
+            size_a=size,
         )
-    height, width = max(rows * step, probe), max(columns * step, probe)
-    mean = rows * columns * electrons_per_a2 / (height * width)
-    return ScanDose(
-        mean_e_per_a2=mean, local_e_per_a2=mean, exposed_fraction=1.0, size_a=(height, width)
-    )
+    mean = rows * columns * electrons_per_a2 / (size[0] * size[1])
+    return ScanDose(mean_e_per_a2=mean, local_e_per_a2=mean, exposed_fraction=1.0, size_a=size)
+
+
+def scan_size_a(
+    positions: tuple[int, int], *, step_a: float, probe_diameter_a: float | None
+) -> tuple[float, float]:
+    """Return the sides (y, x) of what a scan exposes [Å]: its cells, or the wider probe.
+
+    >>> scan_size_a((1, 50), step_a=5.0, probe_diameter_a=20.0)
+    (20.0, 250.0)
+    """
+    probe = probe_diameter_a or 0.0
+    height, width = (max(number * step_a, probe) for number in positions)
+    return height, width
 
 
 def _turn(angle_deg: float) -> np.ndarray:

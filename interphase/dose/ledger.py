@@ -21,7 +21,7 @@ from interphase.dose.peaks import Owner, Worst, comparable, fullest_of, owners
 from interphase.dose.places import overlap_um2
 from interphase.dose.rows import STAGE, Frame, Progress, Rows, hits, outlines, progress
 from interphase.dose.storage import Storage
-from interphase.dose.totals import DoseTotal, accumulated, elapsed, total_of
+from interphase.dose.totals import DoseTotal, certain_sum, elapsed, total_of
 from interphase.electron import absorbed_dose, collision_stopping_power
 from interphase.errors import ParameterError
 
@@ -181,7 +181,8 @@ class Ledger:
         Returns
         -------
         DoseTotal
-            What is certain, what is possible, and a sentence.
+            What is certain, what is possible, and a sentence. A scan with gaps may have hit a
+            place with what was under the probe, or not at all.
         """
         place = _checked_place(place_um)
         moment = self._storage.moment(until)
@@ -232,14 +233,15 @@ class Ledger:
         near = self._around(region, frame)
         sure, may = outlines(near, frame)
         over = progress(near, until, frame, moment.fraction)
-        found, _, complete = fullest_of(region, sure, near.dose, near, over.least, over)
+        found, _, complete = fullest_of(region, sure, near.sure_dose, near, over.least, over)
         place = found or shot.place_um or (0.0, 0.0)
         total = self._total(place, frame, near, until, own=moment.fraction)
         mean = self._mean(region, near, sure, over)
         sentence = total.sentence if complete else f"{total.sentence} {_NOT_ALL}"
-        highest = self._highest(region, may, frame, near, until, over, moment.fraction)
-        if highest is not None and total.at_most_e_per_a2 is not None:
-            highest = max(highest, total.at_most_e_per_a2)
+        highest = total.at_most_e_per_a2
+        if highest is not None:
+            elsewhere = self._highest(region, may, frame, near, until, over, moment.fraction)
+            highest = None if elsewhere is None else max(highest, elsewhere)
         if highest != total.at_most_e_per_a2:
             said = "is not known" if highest is None else f"is at most {highest:.4g} e/Å²"
             sentence = f"{sentence} Elsewhere in what was recorded it {said}."
@@ -428,15 +430,21 @@ class Ledger:
         absorbed_dose_mgy : float
             [MGy], of the exposures whose dose and beam energy are known.
         left_out : int
-            Exposures that certainly hit, of which one of the two is not known.
+            Exposures that hit, of which one of the two is not known, scans with gaps included; and
+            one for all that files state to have come before besides.
         """
         place = _checked_place(place_um)
         near = self._near(place, STAGE)
-        part, _ = elapsed(near.start_s, near.duration_s, self._storage.moment(until))
-        sure = hits(place, STAGE, near)[0] & (part > 0)
-        known = sure & np.isfinite(near.dose) & np.isfinite(near.energy)
+        over = progress(near, self._storage.moment(until), STAGE, None)
+        part, inside = over.least, hits(place, STAGE, near)[0]
+        sure = inside & (part > 0)
+        given = (np.nan_to_num(near.sure_dose) * part)[inside]
+        prior = np.where(over.begun, near.prior, 0.0)[inside]
+        stated = certain_sum(given, prior, np.isfinite(near.start_s)[inside])
+        besides = int(stated > math.fsum(given) * (1 + 1e-9))
+        known = sure & ~near.gaps & np.isfinite(near.dose) & np.isfinite(near.energy)
         if not known.any():
-            return 0.0, int(sure.sum())
+            return 0.0, int(sure.sum()) + besides
         if mean_excitation_ev is None:
             mean_excitation_ev = mean_excitation_energy(composition)
         power = collision_stopping_power(
@@ -448,7 +456,7 @@ class Ledger:
             absorbed_dose(float(dose), stopping_power_mev_cm2_g=float(stopping))
             for dose, stopping in zip((near.dose * part)[known], np.atleast_1d(power), strict=True)
         ]
-        return math.fsum(each), int((sure & ~known).sum())
+        return math.fsum(each), int((sure & ~known).sum()) + besides
 
     def _find(self, key_or_file: str, moment: Moment) -> Exposure:
         if isinstance(key_or_file, Path):
@@ -537,6 +545,8 @@ class Ledger:
             most=over.most,
             sure=sure,
             may=may,
+            gaps=rows.gaps,
+            series=rows.series,
             more=more,
         )
         return replace(total, place_um=place)
@@ -567,7 +577,7 @@ class Ledger:
             touched[outlined] = overlap_um2([may[n] for n in outlined], region) > 0  # type: ignore[misc]
         if (touched & np.isnan(near.dose) & (over.most > 0)).any():
             return None
-        place, _, _ = fullest_of(region, may, near.most_dose, near, over.most, over)
+        place, _, _ = fullest_of(region, may, near.most_dose, near, over.most, over, possible=True)
         if place is None:
             return 0.0
         return self._total(place, frame, near, until, own=own).at_most_e_per_a2
@@ -584,12 +594,11 @@ class Ledger:
         if hit:
             shared[hit] = overlap_um2([sure[n] for n in hit], region)  # type: ignore[misc]
         shared = np.minimum(shared / area_um2(region), 1.0)
-        mean, _ = accumulated(
+        return certain_sum(
             np.nan_to_num(near.dose) * over.least * shared,
             np.where(over.begun, near.prior * shared, 0.0),
             np.isfinite(near.start_s),
         )
-        return mean
 
 
 def _checked_place(place_um: tuple[float, float]) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from interphase.dose.footprint import contains
 from interphase.dose.places import fullest, shrunk
 from interphase.dose.rows import STAGE, Frame, Progress, Rows
-from interphase.dose.totals import accumulated, elapsed
+from interphase.dose.totals import accumulated, certain_sum, elapsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,13 @@ class Owner:
         """Return the place within the region that received most, if that is more than `beat`."""
         over = Progress(least=self.part, most=self.part, begun=np.ones(len(self.part), dtype=bool))
         place, dose, complete = fullest_of(
-            self.region_um, self.outlines, self.rows.dose, self.rows, self.part, over, beat_e_per_a2
+            self.region_um,
+            self.outlines,
+            self.rows.sure_dose,
+            self.rows,
+            self.part,
+            over,
+            beat_e_per_a2,
         )
         if place is None:
             return None
@@ -58,6 +64,8 @@ def fullest_of(
     part: np.ndarray,
     over: Progress,
     beat_e_per_a2: float = -1.0,
+    *,
+    possible: bool = False,
 ) -> tuple[tuple[float, float] | None, float, bool]:
     """Return the place of a region where exposures add up to most, as `fullest` does.
 
@@ -77,6 +85,8 @@ def fullest_of(
         Which have begun, so that their prior doses are the past.
     beat_e_per_a2
         Dose that the place must exceed to be looked for [e/Å²].
+    possible
+        Whether the greatest sum that is possible counts; by default the one that is certain.
     """
     which = np.array([n for n, o in enumerate(outlines_um) if o is not None], dtype=np.int64)
     # The largest first: the search decides on them first.
@@ -87,12 +97,15 @@ def fullest_of(
     given = (np.nan_to_num(dose) * part)[in_time]
     prior = np.where(over.begun, rows.prior, 0.0)[in_time]
     timed = np.isfinite(rows.start_s)[in_time]
+    series = rows.series[in_time] if possible else in_time
 
     def worth(inside: np.ndarray) -> float:
         held = inside[back]
         if not prior.any():
             return float(given[held].sum())
-        return accumulated(given[held], prior[held], timed[held])[0]
+        if not possible:
+            return certain_sum(given[held], prior[held], timed[held])
+        return accumulated(given[held], prior[held], timed[held], series[held])[1]
 
     polygons = [outline for n in which if (outline := outlines_um[n]) is not None]
     return fullest(region_um, polygons, worth, beat=beat_e_per_a2)
@@ -165,7 +178,7 @@ class _Group:
         owner, other = owner[larger][order], other[larger][order]
         prior = np.zeros(len(kept))
         np.maximum.at(prior, owner, rows.prior[other])
-        dose = np.nan_to_num(rows.dose) * part
+        dose = np.nan_to_num(rows.sure_dose) * part
         return cls(
             rows=rows,
             part=part,

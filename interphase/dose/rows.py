@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from interphase.dose.footprint import contains
+from interphase.dose.footprint import contains, disc
 from interphase.dose.places import grown, shrunk
 from interphase.dose.totals import elapsed
 
@@ -38,6 +38,33 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Which are scans with gaps, shape (N,): a place within may have got nothing, or more."""
+        return np.asarray(self.most_dose > self.dose)
+
+    @property
+    def sure_dose(self) -> np.ndarray:
+        """The least that any place within the footprint got, NaN where not known [e/Å²]."""
+        return np.where(self.gaps, 0.0, self.dose)
+
+    @property
+    def series(self) -> np.ndarray:
+        """Number of the series that each belongs to, shape (N,): that of its file and purpose.
+
+        A file states as prior dose at least what came before in the same series. One without a
+        time or a file is a series of its own.
+        """
+        numbers: dict[Any, int] = {}
+        each = zip(self.file, self.purpose, np.isfinite(self.start_s).tolist(), strict=True)
+        return np.array(
+            [
+                numbers.setdefault((file, purpose) if timed and file is not None else n, n)
+                for n, (file, purpose, timed) in enumerate(each)
+            ],
+            dtype=np.int64,
+        )
 
     def taken(self, which: np.ndarray) -> Self:
         """Return some of the rows, by their numbers."""
@@ -134,15 +161,34 @@ def outlines(near: Rows, frame: Frame) -> tuple[list[np.ndarray | None], list[np
     """Return what each exposure certainly covers, and what it may cover, beside a frame."""
     sure: list[np.ndarray | None] = []
     may: list[np.ndarray | None] = []
-    radius = _relative(near, frame)
-    for outline, spare in zip(near.footprint, radius, strict=True):
-        if outline is None or math.isinf(spare):
-            sure.append(None)
-            may.append(None)
-        else:
-            sure.append(shrunk(outline, float(spare)))
-            may.append(grown(outline, float(spare)))
+    for n, spare in enumerate(_relative(near, frame).tolist()):
+        outline = near.footprint[n]
+        vague = outline is None or math.isinf(spare)
+        sure.append(None if vague or outline is None else shrunk(outline, spare))
+        may.append(reached(near, n, spare))
     return sure, may
+
+
+def reached(rows: Rows, n: int, spare_um: float) -> np.ndarray | None:
+    """Return what an exposure may have hit; ``None`` where that is nowhere or without bounds.
+
+    Parameters
+    ----------
+    rows, n
+        The exposure.
+    spare_um
+        How far its place is uncertain [µm].
+    """
+    outline = rows.footprint[n]
+    if rows.lit[n]:
+        bounded = outline is not None and math.isfinite(spare_um)
+        return grown(outline, spare_um) if bounded and outline is not None else None
+    radius = float(rows.reach[n]) + spare_um
+    if not math.isfinite(radius) or np.isnan(rows.place[n]).any():
+        return None
+    # A polygon of a disc's area dips below its edge by 0.1 %.
+    around: np.ndarray = disc(max(2.01 * radius, 1e-9)) + rows.place[n]
+    return around
 
 
 def _relative(near: Rows, frame: Frame) -> np.ndarray:

@@ -7,6 +7,7 @@ windows move with a drift that is given. Stacks may be lazy: one block of frames
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,8 @@ def follow_fringes(
     Raises
     ------
     ParameterError
-        The stack has not three axes, the window does not fit, or a spot lies where the image holds
-        no frequency.
+        The stack has not three axes, the window does not fit or leaves the images, one of them is
+        empty there, or a spot lies where the image holds no frequency.
 
     Notes
     -----
@@ -107,7 +108,9 @@ def follow_fringes(
     True
     """
     frames, shape = _checked(images, before_e_per_a2, after_e_per_a2, pixel_size_a=pixel_size_a)
-    size = min(shape) if window_a is None else round(window_a / pixel_size_a)
+    size = min(shape)
+    if window_a is not None:
+        size = round(_positive("window_a", window_a) / pixel_size_a)
     if not _SMALLEST_WINDOW <= size <= min(shape):
         raise ParameterError(
             f"window_a is {window_a!r} Å, {size} px: expected {_SMALLEST_WINDOW} px to the image's "
@@ -118,6 +121,9 @@ def follow_fringes(
         raise ParameterError(
             f"drift_px has shape {drift.shape}: expected finite numbers, ({frames}, 2)"
         )
+    if not isinstance(spots_per_a, Mapping):
+        raise ParameterError(f"spots_per_a is {repr(spots_per_a)[:80]}: expected name → positions")
+    _check_windows(centres_px or {}, spots_per_a, drift, shape)
     drift = np.rint(drift).astype(int)
     step = 1 / (size * pixel_size_a)
     places = {name: _spot_positions(name, k, pixel_size_a) for name, k in spots_per_a.items()}
@@ -135,6 +141,11 @@ def follow_fringes(
             row, column = np.clip(corner, 0, np.asarray(shape) - size)
             cut = frame[row : row + size, column : column + size].astype(np.float64)
             noise = float(np.sum(window**2 * cut))
+            if not noise > 0:
+                raise ParameterError(
+                    f"image {number + 1} has {noise:.4g} counts in the window of {name}: expected "
+                    "counts above 0, nothing subtracted; leave out an empty image, not its dose"
+                )
             powers[name].append(probe.powers((cut - cut.mean()) * window, noise))
     found = {}
     for name, probe in probes.items():
@@ -152,6 +163,31 @@ def follow_fringes(
             spectra=len(places[name]),
         )
     return found
+
+
+def _check_windows(
+    centres_px: Mapping[str, tuple[float, float]],
+    spots_per_a: Mapping[str, np.ndarray],
+    drift_px: np.ndarray,
+    shape: tuple[int, int],
+) -> None:
+    """Raise where what is followed is not among what is looked for, or leaves the image."""
+    if unknown := [name for name in centres_px if name not in spots_per_a]:
+        raise ParameterError(
+            f"centres_px has {unknown[0]!r}, which spots_per_a has not: expected some of "
+            f"{', '.join(map(repr, spots_per_a))}"
+        )
+    middle = (np.asarray(shape) - 1) / 2
+    for name in spots_per_a:
+        centre = centres_px.get(name, middle)
+        if np.shape(centre) != (2,):
+            raise ParameterError(f"the centre of {name} is {centre!r}: expected (row, column)")
+        inside = np.all((drift_px + centre >= 0) & (drift_px + centre < shape), axis=1)
+        if not inside.all():
+            raise ParameterError(
+                f"the centre of {name} is outside of image {int(np.argmin(inside)) + 1}: what "
+                "leaves the image seems to fade; take fewer images, or another place"
+            )
 
 
 def follow_pattern_spots(
@@ -202,6 +238,8 @@ def follow_pattern_spots(
     """
     row, column = _pattern_frequencies(patterns, centre_px, reciprocal_pixel_size_per_a)
     radius = _positive("radius_per_a", radius_per_a)
+    if not isinstance(spots_per_a, Mapping) or not spots_per_a:
+        raise ParameterError(f"spots_per_a is {spots_per_a!r}: expected name → positions")
     places = {name: _positions(name, k) for name, k in spots_per_a.items()}
     distance = {
         name: np.min([np.hypot(row - ky, column - kx) for ky, kx in k], axis=0)
@@ -270,6 +308,13 @@ def follow_rings(
     row, column = _pattern_frequencies(patterns, centre_px, reciprocal_pixel_size_per_a)
     half = _positive("width_per_a", width_per_a) / 2
     k = np.hypot(row, column)
+    if not isinstance(rings_per_a, Mapping) or not rings_per_a:
+        raise ParameterError(f"rings_per_a is {rings_per_a!r}: expected name → radii")
+    for name, radii in rings_per_a.items():
+        if np.ndim(radii) != 1 or not len(radii):
+            raise ParameterError(f"the rings of {name} are {radii!r}: expected radii in 1/Å")
+        for radius in radii:
+            _positive(f"a radius of {name}", radius)
     distance = {
         name: np.min([np.abs(k - radius) for radius in radii], axis=0)
         for name, radii in rings_per_a.items()
@@ -343,6 +388,8 @@ def follow_crystallinity(
     k = np.hypot(
         np.fft.fftfreq(shape[0], pixel_size_a)[:, None], np.fft.rfftfreq(shape[1], pixel_size_a)
     )
+    if np.shape(d_range_a) != (2,) or not all(_positive("d_range_a", d) for d in d_range_a):
+        raise ParameterError(f"d_range_a is {d_range_a!r}: expected two spacings in Å")
     low, high = sorted(1 / np.asarray(d_range_a, dtype=float))
     band = (k >= low) & (k <= high)
     band[:, [0, -1]] = False
@@ -350,6 +397,8 @@ def follow_crystallinity(
         raise ParameterError(
             f"d_range_a is {d_range_a!r} Å: the images hold no frequency in that range"
         )
+    if not np.all(mean[band] > 0):
+        raise ParameterError("the images are empty, or hold what is no number: nothing fades")
     floor, maxima = _maxima(mean, k, band)
     number = int(maxima.sum())
     amplitude = np.where(maxima, np.sqrt(np.maximum(mean / floor - 1, 0.0)), 0.0)
@@ -567,6 +616,6 @@ def _pattern_frequencies(
 
 
 def _positive(name: str, value: float) -> float:
-    if not 0 < value < float("inf"):
+    if not isinstance(value, Real) or not 0 < value < float("inf"):
         raise ParameterError(f"{name} is {value!r}: expected a finite number above 0")
     return value

@@ -407,7 +407,8 @@ def _blob(polygon: np.ndarray | None) -> bytes | None:
 
 
 def _polygon(blob: bytes | None) -> np.ndarray | None:
-    return None if blob is None else np.frombuffer(blob, dtype="<f8").reshape(-1, 2)
+    # An inner part that is empty is no polygon.
+    return np.frombuffer(blob, dtype="<f8").reshape(-1, 2) if blob else None
 
 
 def _row(shot: Exposure) -> tuple[Any, ...]:
@@ -454,7 +455,7 @@ def _exposure(row: Sequence[Any]) -> Exposure:
         place_um=None if said["x"] is None else (said["x"], said["y"]),
         recorded_um=_polygon(said["recorded"]),
         illuminated_um=_polygon(said["illuminated"]),
-        inner_um=_polygon(said["inner"]),
+        inner_um=np.zeros((0, 2)) if said["inner"] == b"" else _polygon(said["inner"]),
         position_uncertain_um=said["uncertain"],
         reach_um=said["reach"],
         uncalibrated_shift=said["doubt"],

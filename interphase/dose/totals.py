@@ -72,7 +72,9 @@ def elapsed(
     return np.where(timed, least, 0.0), np.where(timed, most, 1.0)
 
 
-def accumulated(dose: np.ndarray, prior: np.ndarray, timed: np.ndarray) -> tuple[float, float]:
+def accumulated(
+    dose: np.ndarray, prior: np.ndarray, timed: np.ndarray, series: np.ndarray | None = None
+) -> tuple[float, float]:
     r"""Return the least and the greatest sum of doses in the order of time.
 
     Parameters
@@ -83,6 +85,8 @@ def accumulated(dose: np.ndarray, prior: np.ndarray, timed: np.ndarray) -> tuple
         What the place had received before each, as its file states it; 0 where none does [e/Å²].
     timed
         Whether its place in the order is known; the others may stand anywhere.
+    series
+        Number of the series that each belongs to, shape (N,); by default one of its own.
 
     Returns
     -------
@@ -91,32 +95,45 @@ def accumulated(dose: np.ndarray, prior: np.ndarray, timed: np.ndarray) -> tuple
 
     Notes
     -----
-    A stated prior dose counts exposures of this list and others that are in no file. It is a lower
-    bound on what came before:
-    :math:`\max(\sum_j D_j, \max_k (P_k + \sum_{j \ge k} D_j))`, so that nothing counts twice.
+    A stated prior dose is a lower bound on what came before. Which exposures of this list it counts
+    beside those that are in no file is not known, so that at the least nothing counts twice,
+    :math:`\max(\sum_j D_j, \max_k (P_k + \sum_{j \ge k} D_j))`. At the most it counts none but
+    those of its own series: :math:`\sum_j D_j + \max_k (P_k - \sum_{j < k} D_j)`, the second sum
+    over its series.
 
     Examples
     --------
-    Three exposures of 3 e/Å², before the last of which the place had received 9:
+    Three exposures of 3 e/Å², before the last of which the place had received 9: if they are of one
+    series, 3 of these were other exposures, else perhaps all.
 
-    >>> accumulated(np.full(3, 3.0), np.array([0.0, 0.0, 9.0]), np.ones(3, dtype=bool))
+    >>> last, timed = np.array([0.0, 0.0, 9.0]), np.ones(3, dtype=bool)
+    >>> accumulated(np.full(3, 3.0), last, timed, np.zeros(3))
     (12.0, 12.0)
+    >>> accumulated(np.full(3, 3.0), last, timed)
+    (12.0, 18.0)
     """
-    total = math.fsum(dose)
-    least = most = total
-    stated = prior > 0
-    if stated.any():
-        following = np.cumsum(np.where(timed, dose, 0.0)[::-1])[::-1]
-        ordered = stated & timed
-        if ordered.any():
-            least = max(least, float((prior + following)[ordered].max()))
-        alone = stated & ~timed
-        if alone.any():
-            least = max(least, float((prior + dose)[alone].max()))
-            most = max(most, float(prior[alone].max()) + total)
-        untimed = math.fsum(dose[~timed])
-        most = max(most, least, *((prior + following)[ordered] + untimed))
-    return float(least), float(most)
+    total, stated, least = math.fsum(dose), prior > 0, certain_sum(dose, prior, timed)
+    if not stated.any():
+        return total, total
+    own = np.arange(len(dose)) if series is None else series
+    before: dict[int, float] = {}
+    beside = 0.0
+    for n in np.flatnonzero(timed | stated):
+        counted = before.get(own[n], 0.0) if timed[n] else 0.0
+        beside = max(beside, float(prior[n]) - counted)
+        if timed[n]:
+            before[own[n]] = counted + float(dose[n])
+    return least, max(total + beside, least)
+
+
+def certain_sum(dose: np.ndarray, prior: np.ndarray, timed: np.ndarray) -> float:
+    """Return the least sum of doses alone, as `accumulated` has it [e/Å²]."""
+    total, stated = math.fsum(dose), prior > 0
+    if not stated.any():
+        return total
+    following = np.cumsum(np.where(timed, dose, 0.0)[::-1])[::-1]
+    came_to = prior + np.where(timed, following, dose)
+    return max(total, float(came_to[stated].max()))
 
 
 def total_of(
@@ -130,6 +147,8 @@ def total_of(
     most: np.ndarray,
     sure: np.ndarray,
     may: np.ndarray,
+    gaps: np.ndarray,
+    series: np.ndarray,
     more: tuple[float, int, int] = (0.0, 0, 0),
 ) -> DoseTotal:
     """Add up exposures in the order of time, each with the part of it that is over.
@@ -148,24 +167,29 @@ def total_of(
         Parts that are over, shape (N,).
     sure, may
         Whether it certainly hit, and whether it may have, shape (N,).
+    gaps
+        Which are scans with gaps, one of which the place may be in, shape (N,).
+    series
+        Number of the series that each belongs to, shape (N,).
     more
         Dose [e/Å²], number and number without a dose of further exposures that may have hit.
     """
     known = np.isfinite(dose)
     past = np.where(begun, prior, 0.0)
     counted = sure & (begun | (least > 0))
-    certain = np.where(known, dose, 0.0)[counted] * least[counted]
-    at_least, _ = accumulated(certain, past[counted], timed[counted])
+    certain = np.where(known & ~gaps, dose, 0.0)[counted] * least[counted]
+    at_least = certain_sum(certain, past[counted], timed[counted])
     stated = at_least - math.fsum(certain)
     possible = may & (begun | (most > 0))
     _, at_most = accumulated(
         np.where(known, most_dose, 0.0)[possible] * most[possible],
         past[possible],
         timed[possible],
+        series[possible],
     )
     dose_more, number_more, unknown_more = more
     unknown = int((possible & ~known & (most > 0)).sum()) + unknown_more
-    exposures = int((sure & (least > 0)).sum())
+    exposures = int((sure & ~gaps & (least > 0)).sum())
     others = int((possible & (most > 0)).sum()) - exposures + number_more
     upper = None if unknown else max(at_most + dose_more, at_least)
     return DoseTotal(
@@ -189,7 +213,9 @@ def _sentence(
     if not exposures and not possible and not least:
         return "No exposure of the ledger hit this place."
     origin = f"from {exposures} exposure{'s' if exposures != 1 else ''}"
-    if stated > 1e-6 * least:
+    if not exposures and stated:
+        origin = "that a file states"
+    elif stated > 1e-6 * least:
         origin += f" and {stated:.4g} e/Å² that a file states besides"
     if most is not None and math.isclose(most, least, rel_tol=1e-9, abs_tol=1e-9):
         return f"{least:.4g} e/Å² {origin}."

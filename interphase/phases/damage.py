@@ -48,7 +48,8 @@ class DoseLevel(StrEnum):
     BELOW = "below"
     """Less than any dose at which the change is known."""
     WITHIN = "within"
-    """Between the largest dose without and the smallest with the change."""
+    """Between the largest dose without and the smallest with the change, or so by the beam energy
+    at which these were measured or by that of the exposure."""
     ABOVE = "above"
     """At least a dose at which the change is reported."""
     UNKNOWN_DOSE = "unknown_dose"
@@ -173,13 +174,36 @@ def beam_origins(
     )
 
 
-def _joined(facts: Sequence[DamageFact]) -> tuple[float | None, float | None]:
+def _joined(
+    facts: Sequence[DamageFact], to_kev: float | None = None
+) -> tuple[float | None, float | None]:
     """Return the bracket of whichever of the facts comes first: one is enough."""
-    brackets = [fact.bracket_e_per_a2 for fact in facts if not fact.missing]
+    brackets = [_at_energy(fact, to_kev) for fact in facts if not fact.missing]
     lows = [low for low, _ in brackets if low is not None]
     high = min((high for _, high in brackets if high is not None), default=None)
     # A fact without a lower end may come at any dose.
     return min(lows) if lows and len(lows) == len(brackets) else None, high
+
+
+def _at_energy(fact: DamageFact, to_kev: float | None) -> tuple[float | None, float | None]:
+    """Return a bracket scaled to another beam energy, to two digits; as it is at its own."""
+    measured, (low, high) = fact.beam_energy_kev, fact.bracket_e_per_a2
+    if measured is None or to_kev is None or abs(to_kev / measured - 1) <= _SAME_ENERGY:
+        return low, high
+    return (
+        None if low is None else _two_digits(low, measured, to_kev),
+        None if high is None else _two_digits(high, measured, to_kev),
+    )
+
+
+def _agreed(levels: Sequence[DoseLevel]) -> DoseLevel:
+    """Return the level that two brackets give, or the one between them."""
+    first, second = levels
+    if first is second:
+        return first
+    # What is not known of the dose, or of an upper end, leaves it as open.
+    open_ends = (DoseLevel.UNKNOWN_DOSE, DoseLevel.NO_KNOWN_LIMIT)
+    return next((level for level in open_ends if level in levels), DoseLevel.WITHIN)
 
 
 def dose_level(
@@ -324,8 +348,9 @@ def dose_verdict(
     Returns
     -------
     DoseVerdict
-        Levels by the doses of the tables as they are; a value scaled to the beam energy of the
-        exposure stands in the sentence beside it.
+        A level that both the doses of the tables as they are and those scaled to the beam energy
+        of the exposure give; where they differ, ``within``, or ``unknown_dose`` if the dose is
+        known in part. The scaled ones stand in the sentence beside them.
 
     Raises
     ------
@@ -337,8 +362,9 @@ def dose_verdict(
     Notes
     -----
     What no source states of the dose makes the total a lower bound, and so does a dose before that
-    the ledger summed up, unless all exposures are known to be in it. A lower bound can say that a
-    limit was passed, and never that it was not.
+    the ledger summed up, unless all exposures are known to be in it, or that a file states, which
+    counts what was recorded, but not search and focus. A lower bound can say that a limit was
+    passed, and never that it was not.
 
     Examples
     --------
@@ -366,15 +392,20 @@ def dose_verdict(
     limit = _limit(facts, acquisition.temperature_k)
     origins = () if phase is None else beam_origins(phase, own=own)
     name = None if phase is None else _identifier(phase, own)
-    level, made_level = (
-        dose_level(bracket, received_e_per_a2=at_most, at_least_e_per_a2=at_least)
-        for bracket in (limit.bracket_e_per_a2 if limit else (None, None), _joined(origins))
+    kev = acquisition.beam_energy_kev
+    levels, made_levels = (
+        [
+            dose_level(_joined(of, to), received_e_per_a2=at_most, at_least_e_per_a2=at_least)
+            for to in (None, kev)
+        ]
+        for of in ((limit,) if limit else (), origins)
     )
+    level, made_level = _agreed(levels), _agreed(made_levels)
     parts = [
         _received_words(before, dose) if exact else _bracket_words(acquisition, most),
-        _limit_words(name, limit, level, acquisition.beam_energy_kev),
+        _limit_words(name, limit, level, kev, agree=levels[0] is levels[1]),
         _own_words(limit, facts, acquisition.temperature_k),
-        _origin_words(name, origins, made_level),
+        _origin_words(name, origins, made_level, kev),
     ]
     return DoseVerdict(
         phase=name,
@@ -408,22 +439,25 @@ def _same_temperature(one: float | None, other: float | None) -> bool:
 
 
 def _most_before(acquisition: Acquisition) -> float | None:
-    """Return what a place had received before at the most; what a ledger sums up may not be all."""
+    """Return what a place had received before at the most.
+
+    What a ledger sums up may not be all, nor what a file states: search and focus are in none.
+    """
     source = acquisition.sources.get("prior_dose_e_per_a2")
-    if source is not None and source.origin is Origin.LEDGER:
+    if source is not None and source.origin in (Origin.LEDGER, Origin.HEADER, Origin.SIDECAR):
         return acquisition.prior_dose_at_most_e_per_a2
     return acquisition.prior_dose_e_per_a2
 
 
 def _bracket_words(acquisition: Acquisition, most: float | None) -> str:
-    """Say what a place received where the ledger knows it within bounds."""
+    """Say what a place received where ledger or file know it within bounds."""
     before, dose = acquisition.prior_dose_e_per_a2 or 0.0, acquisition.dose_e_per_a2
 
     def bounds(less: float, more: float | None) -> str:
         return f"at least {less:.4g} e/Å²" if more is None else f"{less:.4g} to {more:.4g} e/Å²"
 
-    words = f"Received {bounds(before, most)} before (ledger: "
-    words += acquisition.sources["prior_dose_e_per_a2"].detail.rstrip(".") + ")"
+    source = str(acquisition.sources["prior_dose_e_per_a2"]).rstrip(".")
+    words = f"Received {bounds(before, most)} before ({source})"
     if dose is None:
         return f"{words}; the dose of this exposure is unknown."
     after = None if most is None else most + dose
@@ -471,7 +505,12 @@ def dose_range(bracket_e_per_a2: tuple[float | None, float | None]) -> str:
 
 
 def _limit_words(
-    phase: str | None, limit: DamageFact | None, level: DoseLevel, beam_energy_kev: float | None
+    phase: str | None,
+    limit: DamageFact | None,
+    level: DoseLevel,
+    beam_energy_kev: float | None,
+    *,
+    agree: bool,
 ) -> str:
     if phase is None:
         return "No limit is known for a crystal that is not named."
@@ -496,28 +535,21 @@ def _limit_words(
         seen = limit.process != "none seen"
         change = f"{limit.process} below" if seen else "change up to"
         words = f"{phase} shows no {change} {low:.5g} e/Å² {stated}"
-        if seen and level is DoseLevel.NO_KNOWN_LIMIT:
+        if not agree:
+            words += "."
+        elif seen and level is DoseLevel.NO_KNOWN_LIMIT:
             words += ": passed, and from which dose on it does is not known."
         else:
             words += f": {_LEVEL_WORDS[level]}." if level is not DoseLevel.BELOW else "."
     else:
         words = f"{phase} changes at {dose_range((low, high))} {stated}: {_LEVEL_WORDS[level]}."
-    measured = limit.beam_energy_kev
-    if (
-        measured is not None
-        and beam_energy_kev is not None
-        and abs(beam_energy_kev / measured - 1) > _SAME_ENERGY
-    ):
-        scaled = dose_range(
-            (
-                None if low is None else _two_digits(low, measured, beam_energy_kev),
-                None if high is None else _two_digits(high, measured, beam_energy_kev),
-            )
-        )
+    scaled = _at_energy(limit, beam_energy_kev)
+    if scaled != (low, high):
         words += (
-            f" That is for {measured:g} keV; scaled by stopping power to {beam_energy_kev:g} keV "
-            f"it is {scaled}."
+            f" That is for {limit.beam_energy_kev:g} keV; scaled by stopping power to "
+            f"{beam_energy_kev:g} keV it is {dose_range(scaled)}"
         )
+        words += "." if agree or high is not None else ", so that it is open which was passed."
     return words
 
 
@@ -539,7 +571,12 @@ def _two_digits(dose: float, measured_kev: float, beam_energy_kev: float) -> flo
     return float(f"{dose_at_energy(dose, from_kev=measured_kev, to_kev=beam_energy_kev):.2g}")
 
 
-def _origin_words(phase: str | None, origins: Sequence[DamageFact], level: DoseLevel) -> str:
+def _origin_words(
+    phase: str | None,
+    origins: Sequence[DamageFact],
+    level: DoseLevel,
+    beam_energy_kev: float | None,
+) -> str:
     if not origins:
         return ""
     numbered = [fact for fact in origins if not fact.missing]
@@ -555,4 +592,7 @@ def _origin_words(phase: str | None, origins: Sequence[DamageFact], level: DoseL
         ends += [] if low is None else [f"not known below {low:.5g} e/Å²"]
         grades = "/".join(dict.fromkeys(fact.grade for fact in numbered))
         words += f", {', '.join(ends)} (grade {grades})"
+        scaled = _joined(numbered, beam_energy_kev)
+        if scaled != (low, high):
+            words += f", scaled by stopping power to {beam_energy_kev:g} keV {dose_range(scaled)}"
     return f"{words}: {_MADE_WORDS[level]}."

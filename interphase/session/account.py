@@ -5,6 +5,8 @@ files' metadata each time; exposures that name no file were added by hand, and s
 which the user keeps beside the files, outranks what files say.
 """
 
+import difflib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from interphase.dose import (
     DoseTotal,
     Exposure,
     Ledger,
+    Moment,
     OverBudget,
     Purpose,
     PurposeShare,
@@ -36,6 +39,8 @@ from interphase.session.store import Store
 _COPIED = "ledger"
 """Source of an exposure that was copied from the user's own ledger."""
 _GONE = "is missing from the ledger"
+_NO_ORDER = "not comparable"
+"""In the source of a time that was left out, see `with_one_kind_of_time`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,7 @@ class DoseAccount:
     exposures: tuple[Exposure, ...]
     """All of them, in the order of time; those without a time come last."""
     highest: DoseTotal | None
-    """The place that certainly received most; ``None`` where no dose or no area is known."""
+    """The place that certainly received most; ``None`` where no dose is known."""
     by_purpose: Mapping[Purpose, PurposeShare]
     """What each purpose took."""
     budgets: tuple[PhaseBudget, ...]
@@ -197,7 +202,7 @@ def fill_ledger(
     Parameters
     ----------
     folder
-        The session's folder; a ``ledger.sqlite`` in it is heeded.
+        The session's folder; a ``ledger.sqlite`` in it, or in a folder of its files, is heeded.
     out
         The result folder, where the ledger is.
     tasks
@@ -214,7 +219,7 @@ def fill_ledger(
     LedgerError
         One of the ledgers is damaged, of a newer version, or cannot be written.
     """
-    own = _own_exposures(folder)
+    own = _own_exposures(folder, tasks)
     records, missing = read_records(
         tasks, store, workers=workers, scheduler=scheduler, time_limit_s=time_limit_s
     )
@@ -228,6 +233,10 @@ def fill_ledger(
 
     with Ledger.open(out / LEDGER_FILE) as ledger:
         ledger.rewrite(change)
+        odd = [shot for shot in ledger.exposures() if _NO_ORDER in shot.sources.get("time", "")]
+    if odd:
+        more = f" and of {len(odd) - 1} more" if len(odd) > 1 else ""
+        doubts.append(f"The time of {odd[0].key}{more} is not heeded: {odd[0].sources['time']}.")
     return (*missing, *(f"{name} is not read: it {_GONE}." for name in lost), *doubts)
 
 
@@ -262,16 +271,26 @@ def _without_doses(said: Acquisition) -> Acquisition:
     return replace(said, **nothing)  # type: ignore[arg-type]
 
 
-def _own_exposures(folder: Path) -> list[Exposure]:
-    """Return what the user's own ledger beside the files holds."""
-    path = folder / LEDGER_FILE
-    if not path.is_file():
-        return []
-    with Ledger.open(path, read_only=True) as ledger:
-        return [
-            replace(shot, sources={**shot.sources, _COPIED: f"{LEDGER_FILE} beside the files"})
-            for shot in ledger.exposures()
-        ]
+def _own_exposures(folder: Path, tasks: Sequence[Task]) -> list[Exposure]:
+    """Return what the user's own ledgers hold, beside the files and in the folders of others."""
+    beside = (parent for task in tasks for parent in task.path.parents)
+    found: list[Exposure] = []
+    for place in sorted({folder, *(path for path in beside if path.is_relative_to(folder))}):
+        path = place / LEDGER_FILE
+        if not path.is_file():
+            continue
+        under = "" if place == folder else f"{place.relative_to(folder).as_posix()}/"
+        with Ledger.open(path, read_only=True) as ledger:
+            found += [
+                replace(
+                    shot,
+                    key=f"{under}{shot.key}",
+                    file=None if shot.file is None else f"{under}{shot.file}",
+                    sources={**shot.sources, _COPIED: f"{under}{LEDGER_FILE}"},
+                )
+                for shot in ledger.exposures()
+            ]
+    return found
 
 
 def open_ledger(session: SessionResult) -> Ledger:
@@ -285,9 +304,35 @@ def open_ledger(session: SessionResult) -> Ledger:
 
 
 def pre_exposures(ledger: Ledger, files: Iterable[str]) -> dict[str, DoseTotal]:
-    """Return what the place of each file had received before, of files that the ledger knows."""
-    known = {shot.file for shot in ledger.exposures()}
-    return {file: ledger.pre_exposure(file) for file in files if file in known}
+    """Return what the place of each file had received before, of files that the ledger knows.
+
+    A file of several exposures had received what came between them as well, so that its own dose
+    added to it is what the place had in the end.
+    """
+    of_file: dict[str | None, list[Exposure]] = {}
+    for shot in ledger.exposures():
+        of_file.setdefault(shot.file, []).append(shot)
+    return {file: _before(ledger, file, of_file[file]) for file in files if file in of_file}
+
+
+def _before(ledger: Ledger, file: str, shots: Sequence[Exposure]) -> DoseTotal:
+    """Return what others gave to the place of a file, before it and between its exposures."""
+    before = ledger.pre_exposure(file)
+    own = [shot.dose_e_per_a2 for shot in shots if shot.dose_e_per_a2 is not None]
+    if len(shots) == 1:
+        return before
+    if len(own) < len(shots):
+        return replace(before, at_most_e_per_a2=None)
+    end = ledger.pre_exposure(file, moment=Moment.END)
+    least, most = end.at_least_e_per_a2 - math.fsum(own), end.at_most_e_per_a2
+    if most is not None and before.at_most_e_per_a2 is not None:
+        most = max(before.at_most_e_per_a2, most - math.fsum(own))
+    else:
+        most = None
+    if least <= before.at_least_e_per_a2 + 1e-9 * end.at_least_e_per_a2:
+        return replace(before, at_most_e_per_a2=most)
+    others = max(before.exposures, end.exposures - len(shots))
+    return replace(before, at_least_e_per_a2=least, at_most_e_per_a2=most, exposures=others)
 
 
 def ask_ledger(
@@ -317,18 +362,32 @@ def ask_ledger(
         if place_um is not None:
             answers["at"] = ledger.at(place_um)
         if file is not None:
-            names = {shot.file or shot.key for shot in ledger.exposures()}
-            if file not in names:
-                ending = "/" + Path(file).name
-                found = sorted(name for name in names if f"/{name}".endswith(ending))
-                if len(found) != 1:
-                    raise ParameterError(
-                        f"{file!r} is {'several files' if found else 'no file'} of the ledger: "
-                        f"expected one of {', '.join((found or sorted(names))[:4])}, ..."
-                    )
-                file = found[0]
+            file = _named(file, {shot.file or shot.key for shot in ledger.exposures()})
             answers["before"] = ledger.pre_exposure(file)
     return answers
+
+
+def _named(file: str, names: set[str]) -> str:
+    """Return the file of a ledger that a path, or the end of one, stands for."""
+    if file in names:
+        return file
+    asked = "/" + Path(file).as_posix().lstrip("/")
+    # What SerialEM says of an image stands for it where the image itself is not in the session.
+    for ending in (asked, f"{asked}.mdoc"):
+        found = sorted(name for name in names if f"/{name}".endswith(ending))
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ParameterError(
+                f"{file!r} is several files of the ledger: expected one of "
+                f"{', '.join(found[:4])}{', ...' if len(found) > 4 else ''}"
+            )
+    if not names:
+        raise ParameterError(f"{file!r} is no file of the ledger, which is empty")
+    close = difflib.get_close_matches(file, sorted(names), n=4, cutoff=0.0)
+    raise ParameterError(
+        f"{file!r} is no file of the ledger: expected one such as {', '.join(close)}"
+    )
 
 
 def write_dose_map(path: Path, map_file: Path, *, pixels: int = 512) -> None:
@@ -345,6 +404,10 @@ def write_dose_map(path: Path, map_file: Path, *, pixels: int = 512) -> None:
     """
     from interphase import plotting
 
+    if not map_file.suffix:
+        raise ParameterError(
+            f"{map_file} has no ending: expected a file such as map.png, map.pdf or map.csv"
+        )
     with Ledger.open(path, read_only=True) as ledger:
         dose = ledger.map(shape=(pixels, pixels))
     try:
@@ -361,7 +424,8 @@ def write_dose_map(path: Path, map_file: Path, *, pixels: int = 512) -> None:
         plotting.plot_dose_map(ax, dose.dose_e_per_a2, bounds_um=dose.bounds_um)
         figure.savefig(map_file, dpi=200)
     except (OSError, ValueError) as error:
-        raise InterphaseError(f"{map_file} cannot be written: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InterphaseError(f"{map_file} cannot be written: {reason}") from error
 
 
 def dose_account(
@@ -404,11 +468,13 @@ def dose_account(
     # What is a lower bound alone was never seen to do damage: there is nothing to pass.
     ends = {phase: low or high for phase, ((low, high), _) in limits.items() if high is not None}
     over = ledger.over_budget(ends)
-    worst = ledger.maximum()
-    highest = None if worst is None else worst[1]
     shots = tuple(ledger.exposures())
+    highest = _highest(ledger, shots)
     sure = not doubts and all(
-        shot.dose_e_per_a2 is not None and shot.position_uncertain_um == 0 for shot in shots
+        shot.dose_e_per_a2 is not None
+        and shot.local_dose_e_per_a2 is None  # what the probe hit of a scan with gaps is not known
+        and shot.position_uncertain_um == 0
+        for shot in shots
     )
     return DoseAccount(
         exposures=shots,
@@ -428,6 +494,19 @@ def dose_account(
         over_budget=tuple(over),
         doubts=doubts,
     )
+
+
+def _highest(ledger: Ledger, shots: Iterable[Exposure]) -> DoseTotal | None:
+    """Return what the place that certainly received most did, be its area known or not."""
+    worst = ledger.maximum()
+    highest = None if worst is None else worst[1]
+    least = 0.0 if highest is None else highest.at_least_e_per_a2
+    # The map knows nothing of exposures without an area, but each of them hit some place.
+    apart = {s.key: s.dose_e_per_a2 or 0.0 for s in shots if s.footprint_um is None}
+    key = max(apart, key=apart.__getitem__, default="")
+    if apart.get(key, 0.0) <= least:
+        return highest
+    return ledger.pre_exposure(key, moment=Moment.END)
 
 
 def _level(

@@ -41,6 +41,12 @@ def test_a_measurement_is_one_command_away_and_wins(interphase: Call, table: Pat
     assert "380 to 470 e/Å²" in interphase("damage").stdout
 
 
+def test_the_help_says_what_the_ends_of_a_bracket_mean(interphase: Call) -> None:
+    said = " ".join(interphase("damage", "--help").stdout.replace("│", " ").split())
+    assert "No change was seen below." in said
+    assert "The change is seen from here on." in said
+
+
 def test_json_lists_the_phases_of_which_something_is_known(interphase: Call, table: Path) -> None:
     rows = [json.loads(line) for line in interphase("damage", "--json").stdout.splitlines()]
     known = {row["phase"]: row for row in rows}

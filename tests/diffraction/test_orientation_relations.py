@@ -1,6 +1,7 @@
 """Orientation relations and grain boundaries: known angles, symmetry, and chance."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -312,6 +313,17 @@ def test_all_crystallites_are_related_to_the_electrode_and_only_touching_ones_to
         ({"grains": [1]}, r"grains are \[1\]: expected the result of measure_crystallites"),
         ({"touching": 5}, "touching are 5: expected the result of find_contacts"),
         ({"touching": [touch(0, 7)]}, "regions 0 and 7 touch, and are not both among the cryst"),
+        ({"touching": [touch(1, 1)]}, "region 1 touches itself"),
+        *(
+            ({"grains": [replace(grain("Li", (1, 1, 1), 0.0), **wrong)]}, said)
+            for wrong, said in (
+                ({"orientations": (-np.eye(3),)}, "an orientation of region 0 is no rotation"),
+                ({"orientations": (np.eye(3) * np.nan,)}, "an orientation of region 0 holds 9 val"),
+                ({"orientations": (np.eye(2),)}, "an orientation of region 0 has the shape"),
+                ({"covariance": np.eye(3) * np.nan}, "covariance of region 0 holds 9 values"),
+                ({"covariance": -np.eye(3)}, "covariance of region 0 has a variance below 0"),
+            )
+        ),
         *(
             ({"tolerance_deg": angle}, "tolerance_deg is .* expected a number from 0 to 45")
             for angle in (-1, 46, np.nan, np.inf, None, "x")

@@ -117,6 +117,47 @@ def test_the_map_shows_a_stated_prior_dose_once():
         assert ledger.at((0.1, 0.1)).at_least_e_per_a2 == pytest.approx(12.0)
 
 
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=60)
+def test_the_map_agrees_with_places_on_stated_prior_doses_and_what_is_anywhere(seed):
+    from datetime import datetime, timedelta
+
+    rng = np.random.default_rng(seed)
+    square, start = camera_rectangle((2, 2), pixel_size_a=1e4), datetime(2026, 1, 1)
+    with Ledger.in_memory() as ledger:
+        ledger.add(
+            exposure(
+                f"{n}", square, float(rng.integers(1, 9)),
+                time=start + timedelta(seconds=n) if rng.random() < 0.6 else None,
+                file=rng.choice(["a.mdoc", "b.mdoc", None]),
+                prior_dose_e_per_a2=rng.choice([None, 4.0, 30.0]),
+                position_uncertain_um=rng.choice([0.0, math.inf], p=[0.8, 0.2]),
+            )
+            for n in range(6)
+        )  # fmt: skip
+        until = rng.choice([None, start + timedelta(seconds=2.5)])
+        drawn = ledger.map((-0.5, -0.5, 0.5, 0.5), shape=(2, 2), until=until)
+        total = ledger.at((0.1, 0.1), until=until)
+        assert drawn.dose_e_per_a2 == pytest.approx(np.full((2, 2), total.at_least_e_per_a2))
+        assert drawn.at_most_e_per_a2 == pytest.approx(np.full((2, 2), total.at_most_e_per_a2))
+
+
+def test_nothing_is_left_of_rounding_beside_a_polygon():
+    rng = np.random.default_rng(4)
+    shots = [disc(rng.uniform(0.02, 1.0)) + rng.uniform((-1, -2), (3, 1)) for _ in range(200)]
+    for prior in (None, np.full(200, 50.0)):
+        drawn = coverage(
+            shots, rng.uniform(0.1, 1e3, 200), bounds_um=BOUNDS, shape=(97, 131), prior=prior
+        )
+        assert (drawn >= 0).all()
+        touched = np.zeros(drawn.shape, dtype=bool)
+        y, x = np.linspace(-2, 1, 98), np.linspace(-1, 3, 132)
+        pixels = shapely.box(x[:-1], y[:-1, None], x[1:], y[1:, None])
+        touched = shapely.intersects(pixels, shapely.union_all([shapely.Polygon(p) for p in shots]))
+        assert touched.any()
+        assert not drawn[~touched].any()
+
+
 def test_the_map_counts_unknown_doses_where_they_may_have_hit():
     square = camera_rectangle((2, 2), pixel_size_a=1e4)
     with Ledger.in_memory() as ledger:

@@ -157,3 +157,19 @@ def test_edges_that_cannot_be_followed_are_refused(given, said):
 def test_references_that_cannot_be_told_apart_are_refused(references, said):
     with pytest.raises(ParameterError, match=said):
         follow_references(COUNTS, references=references, **DOSES)
+
+
+def test_a_reference_may_have_any_scale():
+    channel = np.arange(40.0)
+    shapes = {"a": np.exp(-(((channel - 12) / 4) ** 2)), "b": 1 / (channel + 9)}
+    counts = np.stack([5e4 * shapes["a"] + 9e4 * shapes["b"], 2e4 * shapes["a"]])
+    doses = {"before_e_per_a2": [0.0, 1.0], "after_e_per_a2": [1.0, 2.0]}
+    usual = follow_references(counts, references=shapes, **doses)
+    scaled = {"a": 1e-20 * shapes["a"], "b": 1e20 * shapes["b"]}
+    found = follow_references(counts, references=scaled, **doses)
+    for name, scale in (("a", 1e20), ("b", 1e-20)):
+        assert found[name].signal == pytest.approx(scale * usual[name].signal, rel=1e-9)
+        assert found[name].variance == pytest.approx(scale**2 * usual[name].variance, rel=1e-9)
+    alike = {"a": shapes["a"], "b": shapes["a"] * (1 + 1e-10 * channel)}
+    with pytest.raises(ParameterError, match="one is a sum of the others"):
+        follow_references(counts, references=alike, **doses)

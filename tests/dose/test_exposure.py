@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interphase.acquisition import Acquisition, Kind, Origin, Source, Stage
-from interphase.dose import Exposure, Purpose, area_um2, camera_rectangle, exposures_of
+from interphase.dose import Exposure, Ledger, Purpose, area_um2, camera_rectangle, exposures_of
 from interphase.errors import ParameterError
 from interphase.io import SessionConfig
 
@@ -85,6 +87,30 @@ def test_a_calibrated_shift_moves_the_place():
     assert shot.uncalibrated_shift == ""
 
 
+def test_a_shift_across_the_tilt_axis_is_longer_on_the_specimen():
+    stage = Stage(x_um=1.0, y_um=2.0, alpha_deg=60.0, image_shift=(3.0, 5.0))
+    shot = only(image(stage=stage), image_shift_um_per_unit=1.0)
+    assert shot.place_um == pytest.approx((4.0, 12.0))
+    # As the corners of what is recorded, which are as far from the middle by the same rule.
+    wide = only(image(stage=Stage(x_um=1.0, y_um=2.0, alpha_deg=60.0)), image_rotation_deg=0.0)
+    assert np.ptp(wide.recorded_um, axis=0) == pytest.approx([0.6, 0.8])
+    turned = only(image(stage=stage), image_shift_um_per_unit=1.0, tilt_axis_deg=90.0)
+    assert turned.place_um == pytest.approx((7.0, 7.0))
+
+
+def test_the_reach_of_a_beam_is_longer_on_a_tilted_specimen():
+    stage = Stage(x_um=1.0, y_um=2.0, alpha_deg=60.0, beam_shift=(0.02, 0))
+    shot = only(image(stage=stage), beam_reach_um=15.0)
+    assert (shot.position_uncertain_um, shot.reach_um) == pytest.approx((30.0, 30.0))
+
+
+def test_the_width_of_a_beam_may_come_without_a_source():
+    stated = Acquisition(
+        kind=Kind.IMAGE, shape=(400, 600), pixel_size_a=10.0, beam_diameter_a=9000.0, stage=STAGE
+    )
+    assert only(stated).sources["illuminated_um"] == "a disc of beam_diameter_a = 9000 Å"
+
+
 def test_a_shift_of_zero_needs_no_calibration():
     stage = Stage(x_um=1.0, y_um=2.0, beam_shift=(0.0, 0.0), image_shift=(0.0, 0.0))
     assert only(image(stage=stage)).position_uncertain_um == 0.0
@@ -144,6 +170,72 @@ def test_a_scan_with_gaps_keeps_both_doses():
     shot = only(scan(beam_diameter_a=2.0))
     assert shot.dose_e_per_a2 == pytest.approx(6.2415)
     assert shot.local_dose_e_per_a2 == pytest.approx(624.15 / math.pi, rel=1e-4)
+
+
+def test_a_scan_of_unknown_rotation_is_certain_within_and_possible_around():
+    line = image(
+        kind=Kind.SPECTRUM_IMAGE, shape=(1, 200, 1000), pixel_size_a=None, scan_step_a=5.0,
+        beam_diameter_a=5.0, stage=Stage(x_um=0.0, y_um=0.0), beam_current_pa=10.0,
+    )  # fmt: skip
+    places = [(0.04, 0.0), (0.0, 0.04), (0.0, 0.0002), (0.0, 0.051)]
+
+    def bounds(**session):
+        with Ledger.in_memory() as ledger:
+            ledger.add(exposures_of({"l.h5": line}, session=SessionConfig(**session)))
+            totals = [ledger.at(place) for place in places]
+            drawn = ledger.map((-0.001, 0.039, 0.001, 0.041), shape=(1, 1))
+            return [
+                *((t.at_least_e_per_a2, t.at_most_e_per_a2) for t in totals),
+                (drawn.dose_e_per_a2.item(), drawn.at_most_e_per_a2.item()),
+            ]
+
+    inner, outer, nothing = (40.0, 40.0), (0.0, 40.0), (0.0, 0.0)
+    assert bounds() == [outer, outer, inner, nothing, outer]
+    assert bounds(image_rotation_deg=0.0)[:3] == [inner, nothing, inner]
+    assert bounds(image_rotation_deg=90.0)[:3] == [nothing, inner, inner]
+
+
+def test_what_flies_back_of_a_scan_of_unknown_rotation_may_be_at_any_side():
+    session = SessionConfig(flyback_time_s=2e-4)
+    shots = exposures_of({"a.emd": scan(stage=Stage(x_um=0.0, y_um=0.0))}, session=session)
+    edge = shots[1]
+    assert edge.electrons == pytest.approx(10e-12 * 2e-4 * 400 / 1.602176634e-19)
+    half_diagonal = math.hypot(0.2, 0.3)
+    assert edge.reach_um == pytest.approx(half_diagonal)
+    with Ledger.in_memory() as ledger:
+        ledger.add([edge])
+        for angle in np.linspace(0, 6, 7):
+            place = 0.999 * half_diagonal * np.array([math.cos(angle), math.sin(angle)])
+            total = ledger.at(tuple(place))
+            assert (total.at_least_e_per_a2, total.at_most_e_per_a2) == (0.0, edge.dose_e_per_a2)
+            assert ledger.at(tuple(1.01 * place)).at_most_e_per_a2 == 0.0
+        again = ledger.exposures()[0]
+        assert again.footprint_um is None
+        assert again.inner_um.shape == (0, 2)
+        assert ledger.add([again]) == 0
+
+
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    step=st.floats(0.5, 50.0),
+    probe=st.one_of(st.none(), st.floats(0.5, 500.0)),
+    alpha=st.floats(-70.0, 70.0),
+    rotation=st.sampled_from([None, 0.0, 37.0]),
+)
+def test_no_electron_of_a_scan_is_lost_or_won(rows, columns, step, probe, alpha, rotation):
+    dwell, current, wait = 1e-3, 10.0, 0.01
+    each = current * 1e-12 * dwell / 1.602176634e-19
+    acquisition = image(
+        kind=Kind.SCAN_4D, shape=(rows, columns, 8, 8), pixel_size_a=None, scan_step_a=step,
+        beam_diameter_a=probe, beam_current_pa=current, dwell_time_s=dwell,
+        dose_e_per_a2=each / step**2, stage=Stage(x_um=0.0, y_um=0.0, alpha_deg=alpha),
+    )  # fmt: skip
+    said = {} if rotation is None else {"image_rotation_deg": rotation}
+    session = SessionConfig(flyback_time_s=wait, **said)
+    shot, edge = exposures_of({"a.h5": acquisition}, session=session)
+    assert shot.electrons == pytest.approx(each * rows * columns, rel=1e-9)
+    assert edge.electrons == pytest.approx(each * wait / dwell * rows, rel=1e-9)
 
 
 def test_what_flies_back_is_counted_at_the_edge():

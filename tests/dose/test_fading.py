@@ -1,5 +1,6 @@
 """Critical doses from series: closed form, coverage of the intervals, and poor series."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import ncx2
 
+from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.dose import (
     FadingSeries,
@@ -18,7 +20,13 @@ from interphase.dose import (
 from interphase.dose.fading import _profile, _shapes
 from interphase.dose.likelihood import likelihood_of
 from interphase.errors import ParameterError
-from interphase.phases import damage_facts, record_damage
+from interphase.phases import (
+    DoseLevel,
+    damage_facts,
+    dose_range,
+    dose_verdict,
+    record_damage,
+)
 
 EDGES = np.linspace(0.0, 50.0, 21)
 
@@ -449,7 +457,16 @@ def test_a_fit_goes_into_the_users_table(tmp_path, monkeypatch):
     record_damage(fact)
     assert damage_facts("LiF")[0] == fact
     assert fact.criterion == "111 spots down to 1/e"
-    assert fact.bracket_e_per_a2 == (fit.low_e_per_a2, fit.high_e_per_a2)
+    assert fact.value_e_per_a2 == fit.critical_dose_e_per_a2
+    assert fact.high_e_per_a2 == fit.high_e_per_a2
+    # What shall leave the phase as it was takes no more than a tenth of the signal.
+    assert math.exp(-fact.low_e_per_a2 / fit.low_e_per_a2) == pytest.approx(0.9)
+    assert f"leaves 1/e is {dose_range((fit.low_e_per_a2, fit.high_e_per_a2))};" in fact.note
+    nearly = Acquisition(
+        kind=Kind.IMAGE, beam_energy_kev=300.0, prior_dose_e_per_a2=0.0,
+        dose_e_per_a2=0.95 * fit.low_e_per_a2,
+    )  # fmt: skip
+    assert dose_verdict("LiF", nearly, own=(fact,)).level is DoseLevel.WITHIN
     short = estimate_fading(of([20.0] * 5, phase="LiF")).as_damage_fact(source="grid 3")
     assert short.value_e_per_a2 is None
     assert short.high_e_per_a2 is None

@@ -119,7 +119,8 @@ def test_an_unknown_dose_makes_the_total_a_lower_bound(ledger):
 
 def test_a_stated_prior_dose_is_in_the_total_once(ledger):
     ledger.add(
-        [shot(f"{n}", 3.0, second=n, prior_dose_e_per_a2=3.0 * n + (9.0 if n > 1 else 0.0))
+        [shot(f"{n}", 3.0, second=n, prior_dose_e_per_a2=3.0 * n + (9.0 if n > 1 else 0.0),
+              file="series.mdoc")
          for n in range(4)]
     )  # fmt: skip
     total = ledger.at((0, 0))
@@ -210,10 +211,76 @@ def test_an_unknown_beam_may_have_reached_any_place_within_its_reach(ledger):
     assert ledger.at((40.0, 0)).at_most_e_per_a2 == 10.0
 
 
-def test_a_scan_with_gaps_may_have_given_a_place_its_local_dose(ledger):
-    ledger.add([shot("a", 10.0, local_dose_e_per_a2=400.0)])
+def test_a_scan_with_gaps_may_have_given_a_place_its_local_dose_or_nothing(ledger):
+    gaps = {"local_dose_e_per_a2": 400.0, "recorded_um": SQUARE, "beam_energy_kev": 300.0}
+    ledger.add([shot("a", 10.0, **gaps)])
     total = ledger.at((0, 0))
-    assert (total.at_least_e_per_a2, total.at_most_e_per_a2) == (10.0, 400.0)
+    assert (total.at_least_e_per_a2, total.at_most_e_per_a2) == (0.0, 400.0)
+    assert (total.exposures, total.possible) == (0, 1)
+    assert total.sentence.startswith("No exposure certainly hit this place; 1 may have hit it")
+    assert ledger.maximum() is None
+    assert ledger.over_budget({"LiF": 5.0}) == []
+    assert ledger.absorbed_dose((0, 0), composition={"Li": 1}) == (0.0, 1)
+    # The mean over the scan is certain.
+    assert ledger.pre_exposure("a", moment="end").mean_e_per_a2 == pytest.approx(10.0)
+    assert ledger.map((-1, -1, 1, 1), shape=(1, 1)).dose_e_per_a2 == pytest.approx(10.0)
+    assert ledger.by_purpose()[Purpose.RECORD].mean_e_per_a2 == pytest.approx(10.0)
+    ledger.add([shot("b", 7.0, second=1)])
+    (over,) = ledger.over_budget({"LiF": 5.0})
+    assert (over.dose_e_per_a2, over.keys) == (7.0, ("b",))
+
+
+def test_what_a_file_states_before_may_be_beside_all_exposures_of_other_files(ledger):
+    ledger.add(
+        [
+            shot("focus", 5.0, second=0, purpose="focus", file="focus.mrc"),
+            shot("first", 2.0, second=1, file="series.mdoc"),
+            shot("last", 3.0, second=2, prior_dose_e_per_a2=9.0, file="series.mdoc"),
+        ]
+    )
+    # The 9 count the 2 of their own series; the focus they may count or not.
+    total = ledger.at((0, 0))
+    assert (total.at_least_e_per_a2, total.at_most_e_per_a2) == (12.0, 17.0)
+    assert not total.is_exact
+    before = ledger.pre_exposure("last")
+    assert (before.at_least_e_per_a2, before.at_most_e_per_a2) == (9.0, 14.0)
+
+
+def test_budget_place_and_map_agree_on_what_is_certain_without_times(ledger):
+    ledger.add([shot("a", 3.0, prior_dose_e_per_a2=9.0), shot("b", 3.0)])
+    total = ledger.at((0, 0))
+    assert (total.at_least_e_per_a2, total.at_most_e_per_a2) == (12.0, 15.0)
+    (over,) = ledger.over_budget({"LiF": 11.0})
+    assert over.dose_e_per_a2 == 12.0
+    assert over.sentence.startswith("12 e/Å²")
+    assert ledger.maximum()[1].at_least_e_per_a2 == 12.0
+
+
+def test_a_stated_prior_dose_is_left_out_of_what_was_absorbed(ledger):
+    given = {"beam_energy_kev": 300.0, "file": "series.mdoc"}
+    water = {"composition": {"H": 2, "O": 1}}
+    ledger.add([shot("a", 3.0, second=0, **given)])
+    alone, left_out = ledger.absorbed_dose((0, 0), **water)
+    assert left_out == 0
+    ledger.add([shot("b", 3.0, second=1, prior_dose_e_per_a2=3.0, **given)])
+    assert ledger.absorbed_dose((0, 0), **water) == (pytest.approx(2 * alone), 0)
+    ledger.add([shot("c", 3.0, second=2, prior_dose_e_per_a2=90.0, **given)])
+    assert ledger.absorbed_dose((0, 0), **water) == (pytest.approx(3 * alone), 1)
+    # Before the last began, its prior dose was not stated.
+    early = START + timedelta(seconds=1.5)
+    assert ledger.absorbed_dose((0, 0), **water, until=early)[1] == 0
+
+
+def test_a_beam_that_may_reach_into_a_field_counts_as_possible_there(ledger):
+    vague = {"illuminated_um": None, "recorded_um": SQUARE + np.array([5.0, 0.0]), "reach_um": 4.5}
+    ledger.add(
+        [
+            shot("a", 10.0, second=0, **vague),
+            shot("b", 7.0, second=1, recorded_um=SQUARE),
+        ]
+    )
+    before = ledger.pre_exposure("b")
+    assert (before.at_least_e_per_a2, before.at_most_e_per_a2) == (0.0, 10.0)
 
 
 def test_the_largest_dose_is_found_exactly(ledger):

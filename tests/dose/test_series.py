@@ -258,7 +258,7 @@ IMAGES = {"spots_per_a": SPOTS, "pixel_size_a": PIXEL, **DOSES}
         ({"drift_px": np.zeros((3, 2))}, r"drift_px has shape \(3, 2\)"),
         ({"spots_per_a": {"LiF": np.array([[0.0, 1.2]])}}, r"LiF is at 1\.2 1/Å"),
         ({"spots_per_a": {"LiF": np.array([0.0, 0.2])}}, r"spots of LiF have shape \(2,\)"),
-        ({"images": np.zeros((20, 64, 64))}, "the images are empty in the window of Li2O"),
+        ({"images": np.zeros((20, 64, 64))}, "image 1 has 0 counts in the window of Li2O"),
         ({"images": np.full((20, 64, 64), np.nan)}, "empty|nan"),
     ],
 )
@@ -295,3 +295,57 @@ def test_the_centre_of_a_pattern_is_two_numbers():
         follow_rings(STACK, centre_px=(32, 32), reciprocal_pixel_size_per_a=-1, **given)
     with pytest.raises(ParameterError, match="expected frames, rows and columns"):
         follow_rings(STACK[0], centre_px=(32, 32), reciprocal_pixel_size_per_a=0.02, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"images": np.full_like(STACK, np.nan, dtype=float)}, "image 1 has nan counts"),
+        ({"images": STACK - 2.0 * STACK.mean()}, "image 1 has -.* nothing subtracted"),
+        ({"window_a": np.nan}, "window_a is nan"),
+        ({"centres_px": {"Lif": (3, 3)}}, "centres_px has 'Lif', which spots_per_a has not"),
+        ({"centres_px": {"LiF": (1e4, 3)}}, "the centre of LiF is outside of image 1"),
+        ({"centres_px": {"LiF": (np.nan, 3)}}, "the centre of LiF is outside of image 1"),
+        (
+            {"drift_px": np.linspace(0, 1e3, len(STACK))[:, None] * [1, 0]},
+            "the centre of Li2O is outside of image [2-9]: what leaves the image seems to fade",
+        ),
+        ({"spots_per_a": None}, "spots_per_a is None"),
+    ],
+)
+def test_images_that_would_seem_to_fade_are_refused(given, said):
+    call = {"images": STACK, **IMAGES, **given}
+    with pytest.raises(ParameterError, match=said):
+        follow_fringes(call.pop("images"), **call)
+
+
+def test_an_empty_image_among_others_is_named():
+    stack = STACK.copy()
+    stack[2] = 0
+    with pytest.raises(ParameterError, match="image 3 has 0 counts in the window of Li2O"):
+        follow_fringes(stack, **IMAGES)
+
+
+@pytest.mark.parametrize("fill", [0.0, 4.0, np.nan])
+def test_images_without_a_spectrum_have_no_crystallinity(fill):
+    with pytest.raises(ParameterError, match="empty, or hold what is no number"):
+        follow_crystallinity(np.full((20, 32, 32), fill), pixel_size_a=PIXEL, **DOSES)
+
+
+@pytest.mark.parametrize("d_range_a", ["ab", (1.0,), (0.0, 5.0), (np.nan, 5.0)])
+def test_a_range_is_two_spacings(d_range_a):
+    with pytest.raises(ParameterError, match="d_range_a is"):
+        follow_crystallinity(STACK, pixel_size_a=PIXEL, d_range_a=d_range_a, **DOSES)
+
+
+@pytest.mark.parametrize("rings", [{}, {"a": []}, {"a": 0.2}, {"a": [-0.2]}, None])
+def test_rings_are_radii(rings):
+    with pytest.raises(ParameterError, match="expected"):
+        follow_rings(
+            STACK,
+            rings_per_a=rings,
+            width_per_a=0.1,
+            centre_px=(32, 32),
+            reciprocal_pixel_size_per_a=0.02,
+            **DOSES,
+        )

@@ -131,8 +131,8 @@ def test_a_lower_bound_never_says_that_a_limit_was_not_reached(dose):
 
 
 def test_more_than_was_ever_looked_at_is_no_known_limit_and_no_damage():
-    assert dose_verdict("Li", exposed(29e3, 0.0)).level is DoseLevel.BELOW
-    passed = dose_verdict("Li", exposed(31e3, 0.0))
+    assert dose_verdict("Li", exposed(29e3, 0.0, 300.0)).level is DoseLevel.BELOW
+    passed = dose_verdict("Li", exposed(31e3, 0.0, 300.0))
     assert passed.level is DoseLevel.NO_KNOWN_LIMIT
     assert "shows no change up to 30000 e/Å²" in passed.sentence
     assert ": more was never looked at." in passed.sentence
@@ -276,6 +276,52 @@ def test_a_bracket_is_written_as_a_bracket():
     assert [fact.phase for fact in beam_origins("Li")] == ["LiF", "Li2O", "LLZO-cubic"]
 
 
+@pytest.mark.parametrize(
+    ("kev", "dose", "level"),
+    [  # 500 to 750 e/Å² at 200 keV, 290 to 440 at 80 keV, 590 to 890 at 300 keV
+        (80.0, 280.0, "below"),
+        (80.0, 450.0, "within"),
+        (80.0, 700.0, "within"),
+        (80.0, 760.0, "above"),
+        (300.0, 490.0, "below"),
+        (300.0, 560.0, "within"),
+        (300.0, 800.0, "within"),
+        (300.0, 900.0, "above"),
+        (None, 490.0, "below"),
+    ],
+)
+def test_a_level_holds_by_the_table_and_by_what_is_scaled_to_the_energy(kev, dose, level):
+    verdict = dose_verdict("Li2CO3", exposed(dose, 0.0, kev), own=())
+    assert verdict.level.value == level
+    assert ("not reached" in verdict.sentence) == (level == "below")
+    assert ("passed" in verdict.sentence) == (level == "above")
+
+
+def test_a_lower_bound_alone_that_only_one_energy_passes_is_left_open():
+    fact = DamageFact(
+        phase="LiF", process="bubbles", criterion="any", grade="own", source="any",
+        low_e_per_a2=100.0, beam_energy_kev=300.0,
+    )  # fmt: skip
+    verdict = dose_verdict("LiF", exposed(80.0, 0.0, 100.0), own=(fact,))
+    assert verdict.level is DoseLevel.NO_KNOWN_LIMIT
+    assert "below 100 e/Å²" in verdict.sentence
+    assert "it is above 57 e/Å², so that it is open which was passed." in verdict.sentence
+    assert ": passed" not in verdict.sentence
+    assert dose_verdict("LiF", exposed(50.0, 0.0, 100.0), own=(fact,)).level is DoseLevel.BELOW
+
+
+def test_what_the_beam_makes_is_judged_at_both_energies_too():
+    made = DamageFact(
+        phase="LiOH", process="any", criterion="any", grade="own", source="any", product="LiF",
+        low_e_per_a2=100.0, high_e_per_a2=200.0, beam_energy_kev=300.0,
+    )  # fmt: skip
+    verdict = dose_verdict("LiF", exposed(80.0, 0.0, 100.0), own=(made,))
+    assert verdict.made_level is DoseLevel.WITHIN
+    assert "scaled by stopping power to 100 keV 57 to 110 e/Å²: it may be the" in verdict.sentence
+    low = dose_verdict("LiF", exposed(50.0, 0.0, 100.0), own=(made,))
+    assert low.made_level is DoseLevel.BELOW
+
+
 @pytest.mark.parametrize("dose", [-1.0, float("nan"), float("inf"), None, "60"])
 def test_a_dose_to_scale_is_a_number(dose):
     with pytest.raises(ParameterError, match=r"dose_e_per_a2 is .*expected a finite number"):
@@ -345,3 +391,25 @@ def test_what_the_ledger_sums_up_is_a_lower_bound_or_a_bracket(
     assert verdict.level.value == level
     assert verdict.received_after_e_per_a2 == received
     assert words in verdict.sentence
+
+
+@pytest.mark.parametrize("origin", [Origin.HEADER, Origin.SIDECAR])
+def test_what_a_file_states_to_have_come_before_leaves_out_search_and_focus(origin):
+    exposure = Acquisition(kind=Kind.IMAGE, dose_e_per_a2=40.0).with_values(
+        origin, "PriorRecordDose", prior_dose_e_per_a2=60.0
+    )
+    verdict = dose_verdict("Li2CO3", exposure, own=())
+    assert verdict.level is DoseLevel.UNKNOWN_DOSE
+    assert (verdict.received_after_e_per_a2, verdict.at_least_e_per_a2) == (None, 100.0)
+    assert f"at least 60 e/Å² before ({origin}: PriorRecordDose)" in verdict.sentence
+    assert "ledger" not in verdict.sentence
+    passed = exposure.with_values(Origin.USER, "", dose_e_per_a2=700.0)
+    assert dose_verdict("Li2CO3", passed, own=()).level is DoseLevel.ABOVE
+
+
+@pytest.mark.parametrize("origin", [Origin.SESSION, Origin.USER])
+def test_what_the_user_states_to_have_come_before_is_all(origin):
+    exposure = Acquisition(kind=Kind.IMAGE, dose_e_per_a2=40.0).with_values(
+        origin, "", prior_dose_e_per_a2=60.0
+    )
+    assert dose_verdict("Li2CO3", exposure, own=()).level is DoseLevel.BELOW

@@ -13,8 +13,9 @@ import pytest
 from interphase.acquisition import Origin
 from interphase.dose import Exposure, Ledger, Purpose, disc
 from interphase.errors import ConfigurationError, LedgerError, ParameterError
-from interphase.phases import DoseLevel
+from interphase.phases import DoseLevel, candidates
 from interphase.session import read_notes, run_account, run_session
+from interphase.session.account import dose_account
 
 PHASES = "Li2O,Li2CO3"
 LITTLE_BEAM = "beam_diameter_a = 2000.0\nimage_rotation_deg = 0.0\n"
@@ -192,6 +193,10 @@ def test_times_of_another_kind_are_left_out_and_stop_nothing(session: Path) -> N
     (search,) = (shot for shot in account.exposures if shot.purpose is Purpose.SEARCH)
     assert search.time is None
     assert "not comparable" in search.sources["time"]
+    assert account.doubts == (
+        "The time of zoned.csv: 1 is not heeded: stated with a time zone, unlike most others: not "
+        "comparable.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -199,10 +204,21 @@ def test_times_of_another_kind_are_left_out_and_stop_nothing(session: Path) -> N
     [
         ("purpos,dose_e_per_a2\nfocus,1\n", "`purpos` is unknown; did you mean `purpose`"),
         ("dose_e_per_a2\n1\n", "has no column `purpose`"),
-        ("purpose,dose_e_per_a2\nfocus,1\nfocus,many\n", "line 3: could not convert"),
+        ("purpose,dose_e_per_a2\nfocus,1\nfocus,many\n", "line 3: `dose_e_per_a2` is 'many'"),
         ("purpose,dose_e_per_a2\n\nfocus,-1\n", "line 3: dose_e_per_a2 of notes.csv: 1 is -1"),
-        ("purpose,dose_e_per_a2\nlunch,1\n", "line 2: 'lunch' is not a valid Purpose"),
-        ("purpose,dose_e_per_a2\nfocus,1,2\n", "line 2: "),
+        (
+            "purpose,dose_e_per_a2\nlunch,1\n",
+            "line 2: `purpose` is 'lunch': expected one of search",
+        ),
+        ("purpose,dose_e_per_a2\nfocus,1,2\n", "line 2: 3 cells under 2 columns: write decimals"),
+        ("purpose,dose_e_per_a2,dose_e_per_a2\nfocus,1,2\n", "`dose_e_per_a2` is there twice"),
+        ("purpose,name\nfocus,live\nfocus,live\n", "line 3: `live` is the name of an earlier"),
+        ("purpose,x_um\nfocus,1\n", "line 2: `x_um` is given without `y_um`"),
+        ("purpose,time\nfocus,02.03.2026\n", "`time` is '02.03.2026': expected a time such as"),
+        (
+            "purpose,dose_e_per_a2,dose_rate_e_per_a2_s,duration_s\nfocus,100,50,20\n",
+            "dose_e_per_a2 is 100, but rate times duration is 1000",
+        ),
     ],
 )
 def test_notes_that_cannot_be_understood_name_the_line(
@@ -226,10 +242,96 @@ def test_notes_hold_rectangles_and_rates(tmp_path: Path) -> None:
     assert shot.electrons == pytest.approx(20.0 * 2e8)
 
 
+def test_notes_may_come_from_any_spreadsheet(tmp_path: Path) -> None:
+    table = tmp_path / "notes.csv"
+    table.write_bytes(
+        '\ufeffpurpose; name;x_um;y_um;dose_e_per_a2;\r\nfocus;"live,\nthe ""view";1,5;-2;40;\r\n'
+        "# a comment\r\n;;;;;\r\nsearch;;;;;\r\n".encode()
+    )
+    live, search = read_notes(table)
+    assert (live.place_um, live.dose_e_per_a2) == ((1.5, -2.0), 40.0)
+    assert live.key == 'notes.csv: live,\nthe "view'
+    assert (search.key, search.place_um, search.dose_e_per_a2) == ("notes.csv: 2", None, None)
+
+
+def test_a_stack_knows_what_came_between_its_exposures(session: Path) -> None:
+    """Two exposures of 20 e/Å² in a file, 100 between them: its place received 140."""
+    stack = mdoc(session / "stack.mrc.mdoc", dose=20.0, minute=20, x_um=90.0)
+    size = "ImageSize = 512 512"
+    text = stack.read_text().replace("stack.mrc\n", f"stack.mrc\n{size}\n")
+    section = text[text.index("[ZValue = 0]") :].replace("= 0]", "= 1]").replace("10:20", "10:30")
+    stack.write_text(f"{text}\n{section}")
+    mdoc(session / "y_focus.mrc.mdoc", dose=100.0, minute=25, x_um=90.0, size=size)
+    with (session / "session.toml").open("a") as stream:
+        stream.write("ledger_is_complete = true\n")
+    result = run_session(session, phases=PHASES, workers=1)
+    seen = next(r.acquisition for r in result.files if r.file == "stack.mrc.mdoc")
+    assert seen is not None
+    assert seen.dose_e_per_a2 == pytest.approx(40.0)
+    assert seen.prior_dose_e_per_a2 == pytest.approx(100.0)
+    assert seen.prior_dose_at_most_e_per_a2 == pytest.approx(100.0)
+
+
+def test_what_a_file_states_before_is_no_less_for_a_complete_ledger(session: Path) -> None:
+    """SerialEM counts the exposures that were thrown away, which are in no ledger."""
+    extra = "PriorRecordDose = 30\n"
+    stack = mdoc(
+        session / "tilts.mrc.mdoc",
+        dose=20.0,
+        minute=20,
+        x_um=90.0,
+        size="ImageSize = 512 512",
+        extra="PriorRecordDose = 0\n",
+    )
+    text = stack.read_text()
+    section = text[text.index("[ZValue = 0]") :].replace("= 0]", "= 1]").replace("10:20", "10:30")
+    stack.write_text(f"{text}\n{section.replace('PriorRecordDose = 0', extra)}")
+    with (session / "session.toml").open("a") as stream:
+        stream.write("ledger_is_complete = true\n")
+    result = run_session(session, phases=PHASES, workers=1)
+    seen = next(r.acquisition for r in result.files if r.file == "tilts.mrc.mdoc")
+    assert seen is not None
+    assert seen.prior_dose_e_per_a2 == pytest.approx(10.0)
+    assert "what the file states" in str(seen.sources["prior_dose_e_per_a2"])
+
+
+def test_what_a_scan_with_gaps_gave_under_its_probe_is_not_below_a_limit() -> None:
+    given = {"purpose": Purpose.SCAN, "illuminated_um": disc(1.0), "dose_e_per_a2": 40.0}
+    levels = []
+    for local in (None, 4000.0):
+        with Ledger.in_memory() as ledger:
+            ledger.add([Exposure(key="a", **given, local_dose_e_per_a2=local)])  # type: ignore[arg-type]
+            account = dose_account(ledger, candidates=candidates("Li2CO3"))
+            levels.append({budget.phase: budget.level for budget in account.budgets}["Li2CO3"])
+    assert levels == [DoseLevel.BELOW, DoseLevel.UNKNOWN_DOSE]
+
+
 def test_a_ledger_that_is_none_is_said(session: Path) -> None:
     (session / "ledger.sqlite").write_text("my notes")
     with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be"):
         run_account(session)
+
+
+def test_what_was_noted_for_a_folder_counts_in_the_session_above_it(session: Path) -> None:
+    notes = session.parent / "notes.csv"
+    notes.write_text("purpose,dose_e_per_a2\nfocus,7\n")
+    run_account(session, notes=notes)
+    notes.write_text("purpose,dose_e_per_a2\nfocus,9\n")
+    _, account = run_account(session.parent, notes=notes)
+    doses = {shot.key: shot.dose_e_per_a2 for shot in account.exposures}
+    assert (doses["notes.csv: 1"], doses["session/notes.csv: 1"]) == (9.0, 7.0)
+    assert len(doses) == 6
+
+
+def test_a_place_of_which_no_area_is_known_received_its_dose(session: Path) -> None:
+    notes = session.parent / "notes.csv"
+    notes.write_text("purpose,x_um,y_um,dose_e_per_a2\nfocus,70,7,900\n")
+    _, account = run_account(session, notes=notes, phases=PHASES)
+    assert account.highest is not None
+    assert account.highest.at_least_e_per_a2 == 900.0
+    assert account.highest.place_um == (70.0, 7.0)
+    levels = {budget.phase: budget.level for budget in account.budgets}
+    assert levels["Li2CO3"] is DoseLevel.ABOVE
 
 
 def test_a_budget_of_nothing_is_refused(session: Path) -> None:
