@@ -194,6 +194,8 @@ class Storage:
         try:
             yield self._base
             self._base.execute("COMMIT")
+            # Whoever copies or moves the file of an open ledger takes the exposures with it.
+            self._base.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 self._base.execute("ROLLBACK")

@@ -86,6 +86,14 @@ def test_what_was_added_comes_back_as_it_was(tmp_path):
             assert (a == b) if not isinstance(a, np.ndarray) else (a == b).all(), field.name
 
 
+def test_a_copy_of_an_open_ledger_holds_what_was_added(tmp_path):
+    with Ledger.open(tmp_path / "open.ledger") as ledger:
+        ledger.add(shots(0, 40))
+        (tmp_path / "copy.ledger").write_bytes((tmp_path / "open.ledger").read_bytes())
+        with Ledger.open(tmp_path / "copy.ledger") as copy:
+            assert len(copy) == 40
+
+
 def test_adding_again_changes_nothing(tmp_path):
     with Ledger.open(tmp_path / "dose.ledger") as ledger:
         assert ledger.add(shots(0, 5)) == 5
