@@ -6,6 +6,7 @@ from interphase.cli.common import guarded, set_debug, version
 from interphase.cli.damage import damage
 from interphase.cli.demo import demo
 from interphase.cli.dose import dose
+from interphase.cli.eels import eels
 from interphase.cli.identify import identify
 from interphase.cli.info import info
 from interphase.cli.phases import phases
@@ -35,7 +36,7 @@ def _options(
     set_debug(debug)
 
 
-for verb in (demo, info, phases, damage, identify, dose, run, simulate):
+for verb in (demo, info, phases, damage, identify, eels, dose, run, simulate):
     app.command()(guarded(verb))
 
 

@@ -327,5 +327,6 @@ def _line(
     coefficients = np.linalg.solve(normal, design.T @ (weight * y))
     covariance = np.linalg.inv(normal)
     misfit = float(np.sum(weight * (y - design @ coefficients) ** 2)) / max(len(x) - 2, 1)
-    errors = np.sqrt(np.diag(covariance) * max(misfit, 1.0))
+    # Levels that are all alike leave a singular matrix.
+    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0) * max(misfit, 1.0))
     return float(coefficients[0]), float(coefficients[1]), float(errors[0]), float(errors[1])

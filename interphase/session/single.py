@@ -67,7 +67,7 @@ def measure_paths(
             raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")
     if phases is not None:
         phases = candidates(phases)
-    files = _existing(paths)
+    files = existing_files(paths)
     configs = {folder: read_session_config(folder) for folder in {path.parent for path in files}}
     pickled = {
         folder: pickle.dumps(
@@ -102,7 +102,7 @@ def measure_paths(
     return [measured[str(path)] for path in files]
 
 
-def _existing(paths: Sequence[str | Path]) -> list[Path]:
+def existing_files(paths: Sequence[str | Path]) -> list[Path]:
     """Return the paths, each once; all of them must be files."""
     files = list(dict.fromkeys(Path(path) for path in paths))
     for path in files:
@@ -197,7 +197,7 @@ def describe_paths(
     ParameterError
         A path does not exist.
     """
-    files = _existing(paths)
+    files = existing_files(paths)
     children = ChildPool()
     try:
         for path in files:

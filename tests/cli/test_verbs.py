@@ -45,7 +45,7 @@ def test_help_lists_the_verbs_at_once(interphase: Call) -> None:
         # Time of the processor, which a busy machine does not stretch.
         times.append(os.times().children_user - start)
     assert result.returncode == 0
-    for verb in ("demo", "info", "phases", "identify", "run"):
+    for verb in ("demo", "info", "phases", "identify", "eels", "run"):
         assert f" {verb} " in result.stdout
     assert min(times) < 1.0
 

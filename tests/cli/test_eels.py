@@ -1,0 +1,112 @@
+"""``interphase eels`` as people call it."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import hyperspy.api as hs
+import numpy as np
+import pytest
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+KEYS = {
+    "file",
+    "relative_thickness",
+    "energy_shift_ev",
+    "elements",
+    "species",
+    "cross_sections",
+    "assessment",
+    "sentence",
+}
+ANGLES = ("--beam-energy", 300, "--convergence", 10, "--collection", 20)
+
+
+@pytest.fixture
+def spectra(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A low loss 2 eV off, a core loss with a carbon edge, an image and a broken file."""
+    loss = np.arange(-20.0, 50.0, 0.5) - 2.0
+    low = 1e6 * np.exp(-((loss / 0.6) ** 2)) + 4e4 * np.exp(-(((loss - 22) / 5) ** 2))
+    energy = np.arange(230.0, 450.0, 0.5)
+    # As resolved as the zero-loss peak: a step within a channel is a fault of the detector.
+    edge = 3000 * (energy / 284) ** -4 / (1 + np.exp(-2 * (energy - 285)))
+    for name, mean, first in (
+        ("low", low, -20.0),
+        ("core", 4000 * (energy / 230) ** -3 + edge, 230),
+    ):
+        signal = hs.signals.Signal1D(rng.poisson(mean).astype(np.float32))
+        axis = signal.axes_manager.signal_axes[0]
+        axis.offset, axis.scale, axis.units = first, 0.5, "eV"
+        signal.save(tmp_path / f"{name}.hspy")
+    image = hs.signals.Signal2D(rng.poisson(40, (64, 64)).astype(np.float32))
+    image.save(tmp_path / "image.hspy")
+    (tmp_path / "broken.hspy").write_bytes(b"\0" * 500)
+    return tmp_path
+
+
+def test_json_has_the_fields_that_were_promised(interphase: Call, spectra: Path) -> None:
+    names = ("low.hspy", "core.hspy")
+    result = interphase("eels", *names, *ANGLES, "--out", "out", "--json", cwd=spectra)
+    assert result.returncode == 0, result.stderr
+    low, core = (json.loads(line) for line in result.stdout.splitlines())
+    for found, name in ((low, "low.hspy"), (core, "core.hspy")):
+        assert set(found) >= KEYS
+        assert found["file"] == name
+        assert json.loads((spectra / "out" / f"{name}.json").read_text())["file"] == name
+    assert low["energy_shift_ev"] == pytest.approx(-2.0, abs=0.02)
+    assert low["relative_thickness"]["mean"] == pytest.approx(0.29, abs=0.02)
+    assert low["relative_thickness"]["std"] > 0
+    assert low["elements"] == {}
+    assert core["relative_thickness"] is None
+    assert core["elements"]["C"]["detected"] is True
+    assert set(core["elements"]["C"]) >= {
+        "detected",
+        "areal_density_per_nm2",
+        "standard_error",
+        "detection_limit_per_nm2",
+    }
+    assert list(core["cross_sections"]) == ["C_K"]
+    assert all(0 <= p <= 1 for p in core["species"].values())
+
+
+def test_missing_angles_and_wrong_files_are_said_with_status_1(
+    interphase: Call, spectra: Path
+) -> None:
+    files = ("core.hspy", "image.hspy", "broken.hspy")
+    result = interphase("eels", *files, "--beam-energy", 300, "--json", cwd=spectra)
+    assert result.returncode == 1
+    core, image, broken = (json.loads(line) for line in result.stdout.splitlines())
+    assert core["assessment"] == "uncalibrated"
+    assert core["elements"] == {}
+    assert set(core["missing"]) == {"semi_convergence_angle_mrad", "collection_angle_mrad"}
+    assert image["assessment"] == "not_assessed"
+    assert "holds no spectra" in image["sentence"]
+    assert broken["assessment"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("absent.msa",), "absent.msa does not exist"),
+        (("core.hspy", "--elements", "Xx"), "'Xx' is not an element"),
+        (("core.hspy", "--collection", "-1"), "collection_angle_mrad is -1.0"),
+        (("core.hspy", "--low-loss", "absent.msa"), "absent.msa does not exist"),
+    ],
+)
+def test_wrong_calls_end_with_status_2(
+    interphase: Call, spectra: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    result = interphase("eels", *arguments, cwd=spectra)
+    assert result.returncode == 2
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_people_see_a_table(interphase: Call, spectra: Path) -> None:
+    low = ("--low-loss", "low.hspy", "--exposure-ratio", 1)
+    result = interphase("eels", "core.hspy", *low, *ANGLES, cwd=spectra)
+    assert result.returncode == 0, result.stderr
+    assert "detected: C" in result.stdout
+    assert "detection limit" in result.stdout
