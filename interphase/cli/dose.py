@@ -55,7 +55,7 @@ def dose(
     ledger, account = run_account(
         session, out=out, phases=phases, budgets=_budgets(budget or []), notes=add
     )
-    answers = ask_ledger(ledger, place_um=place, file=before)
+    answers = ask_ledger(ledger, place_um=place, file=_in_session(before, session))
     if map_file is not None:
         write_dose_map(ledger, map_file)
     if json:
@@ -70,16 +70,27 @@ def dose(
 
 def _budgets(stated: Sequence[str]) -> dict[str, float]:
     """Return the budgets of the call."""
+    from interphase.phases import known_phases
+
+    names = {name.lower(): name for name in (*known_phases(), "SEI")}
     found = {}
     for word in stated:
-        phase, _, number = word.rpartition("=")
+        phase, _, number = (part.strip() for part in word.partition("="))
         try:
-            found[phase.strip()] = float(number)
+            dose = float(number)
         except ValueError:
             phase = ""
-        if not phase.strip():
+        if not phase:
             raise ParameterError(f"--budget is {word!r}: expected one such as Li2CO3=400")
+        found[names.get(phase.lower(), phase)] = dose
     return found
+
+
+def _in_session(file: str | None, session: Path) -> str | None:
+    """Return a file that is given by its path as the ledger names it."""
+    if file and (path := Path(file)).exists() and path.resolve().is_relative_to(session.resolve()):
+        return path.resolve().relative_to(session.resolve()).as_posix()
+    return file
 
 
 def _place(at: str) -> tuple[float, float]:
@@ -153,7 +164,8 @@ def _print(account: "DoseAccount", answers: dict[str, "DoseTotal"], ledger: Path
                 "?" if share.mean_e_per_a2 is None else f"{share.mean_e_per_a2:.4g}",
                 "?" if share.dose_share is None else f"{share.dose_share:.0%}",
             )
-        screen.print("\nMean dose upon what was recorded (e/Å²), by purpose")
+        least = ", at least" if account.bound else ""
+        screen.print(f"\nMean dose upon what was recorded (e/Å²){least}, by purpose")
         screen.print(table)
     if account.budgets:
         tones = {DoseLevel.ABOVE: "red", DoseLevel.WITHIN: "yellow"}

@@ -181,7 +181,8 @@ def _maps(
     groups = _groups(shots)
     sums = {id(group): max(ends[shot.key] for shot in group) for group in groups}
     groups.sort(key=lambda group: -sums[id(group)])
-    letters = [(chr(ord("A") + n), group) for n, group in enumerate(groups[:PANELS])]
+    lettered = groups[:PANELS] if len(groups) > 1 else []
+    letters = [(chr(ord("A") + n), group) for n, group in enumerate(lettered)]
     everything = _square(shots, margin=0.06)
     width = everything[2] - everything[0]
     overview = svg.dose_map(
@@ -194,14 +195,19 @@ def _maps(
         marks=[
             (letter, _middle(group), _colour(sums[id(group)], scale)) for letter, group in letters
         ]
-        + [("", _middle(group), _colour(sums[id(group)], scale)) for group in groups[PANELS:]],
+        + [
+            ("", _middle(group), _colour(sums[id(group)], scale))
+            for group in groups[len(lettered) :]
+            if _size(group) < 0.05 * width
+        ],
         axes=True,
     )
     panels = []
-    for letter, group in letters if len(groups) > 1 else []:
+    for letter, group in letters:
         bounds = _square(group, margin=0.12)
         inside = [shot for shot in shots if _meets(shot, bounds)]
-        unknown = sum(shot.dose_e_per_a2 is None for shot in inside)
+        placed = all(shot.position_uncertain_um == 0 for shot in group)
+        sure = all(shot.dose_e_per_a2 is not None for shot in inside) and not account.unplaced
         panels.append(
             {
                 "letter": letter,
@@ -215,8 +221,9 @@ def _maps(
                     )
                 ),
                 "dose": number(sums[id(group)], "e/Å²") if sums[id(group)] else "dose unknown",
-                "bound": "≥\u202f" if unknown and sums[id(group)] else "",
-                "place": "{:.2f}, {:.2f}\u202fµm".format(*_middle(group)).replace("-", "−"),
+                "bound": "" if sure or not sums[id(group)] else "≥\u202f",
+                "place": ("at" if placed else "near")
+                + " {:.2f}, {:.2f}\u202fµm".format(*_middle(group)).replace("-", "−"),
             }
         )
     return _drawing(overview), panels
@@ -278,6 +285,11 @@ def _end(ledger: Ledger, shot: Exposure, before: float | None) -> float:
 def _middle(group: Sequence[Exposure]) -> tuple[float, float]:
     x0, y0, x1, y1 = _square(group, margin=0.0)
     return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def _size(group: Sequence[Exposure]) -> float:
+    x0, _, x1, _ = _square(group, margin=0.0)
+    return x1 - x0
 
 
 def _square(shots: Sequence[Exposure], *, margin: float) -> tuple[float, float, float, float]:

@@ -435,6 +435,7 @@ def dose_account(
     own: Sequence[DamageFact] = (),
     budgets: Mapping[str, float] | None = None,
     temperature_k: float | None = None,
+    complete: bool = False,
     doubts: tuple[str, ...] = (),
 ) -> DoseAccount:
     """Sum up a ledger.
@@ -451,6 +452,8 @@ def dose_account(
         Phase → dose that replaces what is known of it [e/Å²]; it may be any name.
     temperature_k
         Temperature of the specimen [K]; of several own measurements one at it comes first.
+    complete
+        Whether somebody vouches that no exposure is missing; else nothing is below a limit.
     doubts
         What could not be taken into the ledger.
     """
@@ -470,11 +473,16 @@ def dose_account(
     over = ledger.over_budget(ends)
     shots = tuple(ledger.exposures())
     highest = _highest(ledger, shots)
-    sure = not doubts and all(
-        shot.dose_e_per_a2 is not None
-        and shot.local_dose_e_per_a2 is None  # what the probe hit of a scan with gaps is not known
-        and shot.position_uncertain_um == 0
-        for shot in shots
+    sure = (
+        complete
+        and not doubts
+        and all(
+            shot.dose_e_per_a2 is not None
+            and shot.local_dose_e_per_a2
+            is None  # what the probe hit of a scan with gaps is not known
+            and shot.position_uncertain_um == 0
+            for shot in shots
+        )
     )
     return DoseAccount(
         exposures=shots,

@@ -3,7 +3,7 @@
 import csv
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ NOTE_COLUMNS: Mapping[str, str] = {
     "alpha_deg": "tilt about the stage's x [degrees]",
 }
 """Columns of a table of exposures; only ``purpose`` is needed, an empty cell is unknown."""
+_WORDS = ("name", "purpose", "time")
+"""Columns that hold no number."""
+_PAIRS = (("x_um", "y_um"), ("width_um", "height_um"))
+"""Columns of which one says nothing without the other."""
 
 
 def read_notes(path: str | Path) -> list[Exposure]:
@@ -40,7 +44,7 @@ def read_notes(path: str | Path) -> list[Exposure]:
     ----------
     path
         CSV file with a head line of some of `NOTE_COLUMNS`; lines that begin with ``#`` are
-        comments.
+        comments. Where semicolons or tabs part the cells, decimals may have a comma.
 
     Returns
     -------
@@ -55,30 +59,68 @@ def read_notes(path: str | Path) -> list[Exposure]:
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"{path} cannot be read: {reason}") from error
-    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip() and line[0] != "#"]
-    table = csv.DictReader(line for _, line in numbered)
-    for column in table.fieldnames or ():
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: it is no text in UTF-8; save it as CSV in UTF-8"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    kept = ["" if line.startswith("#") or not line.strip() else line for line in lines]
+    head = next(filter(None, kept), "")
+    # Spreadsheets write semicolons where the comma is the decimal mark.
+    mark = next((mark for mark in ";\t" if mark in head and "," not in head), ",")
+    table = csv.reader((f"{line}\n" for line in kept), delimiter=mark)
+    try:
+        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
+    except csv.Error as error:
+        raise ConfigurationError(f"{path.name}, line {table.line_num}: {error}") from error
+    columns = rows[0][1] if rows else []
+    _check_columns(columns, path.name)
+    found: dict[str, Exposure] = {}
+    for count, (number, row) in enumerate(rows[1:], 1):
+        try:
+            said = _said(columns, row, decimal_comma=mark != ",")
+            shot = _exposure(said, f"{path.name}: {said.get('name', count)}")
+            if shot.key in found:
+                raise ConfigurationError(
+                    f"`{said.get('name', count)}` is the name of an earlier line: expected another"
+                )
+        except (InterphaseError, ValueError) as error:
+            raise ConfigurationError(f"{path.name}, line {number}: {error}") from error
+        found[shot.key] = shot
+    return list(found.values())
+
+
+def _check_columns(columns: Sequence[str], name: str) -> None:
+    """Refuse a head line that has columns that are unknown or there twice, or lacks `purpose`."""
+    for column in filter(None, columns):
         if column not in NOTE_COLUMNS:
             close = difflib.get_close_matches(column, list(NOTE_COLUMNS), n=1, cutoff=0.0)[0]
             raise ConfigurationError(
-                f"{path.name}: the column `{column}` is unknown; did you mean `{close}`?"
+                f"{name}: the column `{column}` is unknown; did you mean `{close}`?"
             )
-    if "purpose" not in (table.fieldnames or ()):
+        if columns.count(column) > 1:
+            raise ConfigurationError(f"{name}: the column `{column}` is there twice")
+    if "purpose" not in columns:
         raise ConfigurationError(
-            f"{path.name} has no column `purpose`: expected a head line such as "
+            f"{name} has no column `purpose`: expected a head line such as "
             "purpose,time,x_um,y_um,diameter_um,dose_e_per_a2"
         )
-    found = []
-    for count, ((number, _), row) in enumerate(zip(numbered[1:], table, strict=True), 1):
-        try:
-            said = {name: text.strip() for name, text in row.items() if text and text.strip()}
-            found.append(_exposure(said, f"{path.name}: {said.get('name', count)}"))
-        except (InterphaseError, ValueError, AttributeError, TypeError) as error:
-            raise ConfigurationError(f"{path.name}, line {number}: {error}") from error
-    return found
+
+
+def _said(columns: Sequence[str], row: Sequence[str], *, decimal_comma: bool) -> dict[str, str]:
+    """Return what the cells of a line say, by column."""
+    if any(row[len(columns) :]) or any(
+        cell and not column for cell, column in zip(row, columns, strict=False)
+    ):
+        raise ConfigurationError(
+            f"{len(row)} cells under {len(list(filter(None, columns)))} columns: write decimals "
+            "with a point, and text that holds a comma in quotes"
+        )
+    said = {column: cell for column, cell in zip(columns, row, strict=False) if cell}
+    if decimal_comma:
+        said |= {name: said[name].replace(",", ".") for name in said if name not in _WORDS}
+    return said
 
 
 def add_notes(path: str | Path, folder: Path) -> None:
@@ -94,12 +136,20 @@ def add_notes(path: str | Path, folder: Path) -> None:
 
 
 def _exposure(said: Mapping[str, str], key: str) -> Exposure:
-    numbers = {
-        name: float(text) for name, text in said.items() if name not in ("name", "purpose", "time")
-    }
+    numbers = {name: _number(name, text) for name, text in said.items() if name not in _WORDS}
+    for one, other in _PAIRS:
+        if (one in numbers) != (other in numbers):
+            given, lacking = (one, other) if one in numbers else (other, one)
+            raise ConfigurationError(f"`{given}` is given without `{lacking}`: expected both")
     dose, rate = numbers.get("dose_e_per_a2"), numbers.get("dose_rate_e_per_a2_s")
-    if dose is None and rate is not None and "duration_s" in numbers:
-        dose = rate * numbers["duration_s"]
+    if rate is not None and "duration_s" in numbers:
+        product = rate * numbers["duration_s"]
+        if dose is not None and not math.isclose(dose, product, rel_tol=0.1):
+            raise ConfigurationError(
+                f"dose_e_per_a2 is {dose:g}, but rate times duration is {product:g} e/Å²: leave "
+                "out the one that is wrong"
+            )
+        dose = product if dose is None else dose
     place = (numbers["x_um"], numbers["y_um"]) if {"x_um", "y_um"} <= numbers.keys() else None
     fields: dict[str, Any] = {
         name: numbers.get(name)
@@ -107,8 +157,8 @@ def _exposure(said: Mapping[str, str], key: str) -> Exposure:
     }
     return Exposure(
         key=key,
-        purpose=Purpose(said.get("purpose", "").lower()),
-        time=datetime.fromisoformat(said["time"]) if "time" in said else None,
+        purpose=_purpose(said.get("purpose", "")),
+        time=_time(said["time"]) if "time" in said else None,
         place_um=place,
         illuminated_um=None if place is None else _outline(numbers, place),
         position_uncertain_um=0.0 if place else math.inf,
@@ -117,6 +167,31 @@ def _exposure(said: Mapping[str, str], key: str) -> Exposure:
         sources={"dose_e_per_a2": "noted by hand"},
         **fields,
     )
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"`{name}` is {text!r}: expected a number alone") from None
+
+
+def _purpose(text: str) -> Purpose:
+    try:
+        return Purpose(text.lower())
+    except ValueError:
+        raise ConfigurationError(
+            f"`purpose` is {text!r}: expected one of {', '.join(Purpose)}"
+        ) from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"`time` is {text!r}: expected a time such as 2026-03-02 10:04:30"
+        ) from None
 
 
 def _outline(numbers: Mapping[str, float], place: tuple[float, float]) -> np.ndarray | None:

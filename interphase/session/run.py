@@ -136,6 +136,7 @@ def run_session(
                 candidates=found,
                 own=own,
                 temperature_k=config.temperature_k,
+                complete=bool(config.ledger_is_complete),
                 doubts=doubts,
             )
             before = pre_exposures(ledger, (result.file for result in results))
@@ -237,6 +238,7 @@ def run_account(
             own=own,
             budgets=budgets,
             temperature_k=config.temperature_k,
+            complete=bool(config.ledger_is_complete),
             doubts=doubts,
         )
     return out / LEDGER_FILE, account

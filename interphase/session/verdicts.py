@@ -36,14 +36,15 @@ def with_dose(
     acquisition = result.acquisition
     if acquisition is None:
         return result
-    if before is not None and (
-        complete or before.at_least_e_per_a2 > (acquisition.prior_dose_e_per_a2 or 0.0)
-    ):
+    stated = acquisition.prior_dose_e_per_a2 or 0.0
+    if before is not None and (complete or before.at_least_e_per_a2 > stated):
+        # A file counts exposures that were thrown away, of which no ledger knows.
+        least, most = max(before.at_least_e_per_a2, stated), before.at_most_e_per_a2
         acquisition = acquisition.with_values(
             Origin.LEDGER,
-            _words(before),
-            prior_dose_e_per_a2=before.at_least_e_per_a2,
-            prior_dose_at_most_e_per_a2=before.at_most_e_per_a2 if complete else None,
+            _words(before, stated),
+            prior_dose_e_per_a2=least,
+            prior_dose_at_most_e_per_a2=max(least, most) if complete and most is not None else None,
         )
         result = replace(result, acquisition=acquisition)
     if result.phase_map is None:
@@ -59,9 +60,11 @@ def with_dose(
     return replace(result, phase_map=replace(result.phase_map, regions=regions))
 
 
-def _words(before: DoseTotal) -> str:
+def _words(before: DoseTotal, stated: float) -> str:
     """Say what a sum of the ledger is made of."""
     parts = [f"{before.exposures} earlier exposure{'' if before.exposures == 1 else 's'}"]
+    if stated > before.at_least_e_per_a2 or (before.at_least_e_per_a2 and not before.exposures):
+        parts = ["what the file states"]
     if before.possible:
         parts.append(f"{before.possible} more that may have hit the place")
     if before.unknown:

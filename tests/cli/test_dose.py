@@ -87,6 +87,24 @@ def test_the_account_of_a_session_for_people(interphase: Call, exposed: Path) ->
     assert max(float(line.split(",")[2]) for line in lines[1:]) == pytest.approx(800.5)
 
 
+@pytest.mark.parametrize("name", ["hole_b.mrc", "hole_b.mrc.mdoc", "grid/hole_b.mrc.mdoc"])
+def test_a_file_goes_by_the_image_its_path_or_the_end_of_it(
+    exposed: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    before = str(exposed / name.removeprefix("grid/")) if name.startswith("grid/") else name
+    dose(exposed, before=before, json=True)
+    assert json.loads(capsys.readouterr().out)["before"]["at_least_e_per_a2"] == 300.5
+
+
+def test_a_budget_replaces_what_is_known_however_the_phase_is_written(
+    exposed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dose(exposed, budget=["li2co3=400"], json=True)
+    budgets = {b["phase"]: b for b in json.loads(capsys.readouterr().out)["budgets"]}
+    assert "li2co3" not in budgets
+    assert budgets["Li2CO3"]["between_e_per_a2"] == [400.0, 400.0]
+
+
 def test_a_file_that_cannot_be_read_is_said_and_the_exit_status_is_1(
     interphase: Call, exposed: Path
 ) -> None:
@@ -109,8 +127,11 @@ def test_a_session_without_exposures_says_so(interphase: Call, tmp_path: Path) -
         ({"budget": ["Li2CO3"]}, "--budget is 'Li2CO3': expected one such as Li2CO3=400"),
         ({"budget": ["=4"]}, "--budget is '=4'"),
         ({"budget": ["LiF=0"]}, "the budget of LiF is 0"),
+        ({"before": "elsewhere/hole_a.mrc.mdoc"}, "is no file of the ledger"),
+        ({"map_file": Path("map")}, "map has no ending: expected a file such as map.png"),
+        ({"budget": ["LiF=4=5"]}, "--budget is 'LiF=4=5'"),
         ({"at": "5"}, "--at is '5': expected x,y in µm"),
-        ({"before": "nothing.mrc"}, "'nothing.mrc' is no file of the ledger: expected one of"),
+        ({"before": "nothing.mrc"}, "'nothing.mrc' is no file of the ledger: expected one such"),
     ],
 )
 def test_a_wrong_call_is_said(exposed: Path, arguments: dict[str, object], match: str) -> None:

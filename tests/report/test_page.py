@@ -97,7 +97,10 @@ def _exposed(result: SessionResult, *shots: Exposure) -> SessionResult:
     with Ledger.open(path) as ledger:
         ledger.add(shots)
         account = dose_account(
-            ledger, candidates=[load_phase("Li2CO3"), load_phase("Li2O")], budgets={"mine": 70.0}
+            ledger,
+            candidates=[load_phase("Li2CO3"), load_phase("Li2O")],
+            budgets={"mine": 70.0},
+            complete=True,
         )
     return replace(result, ledger=path, account=account)
 
@@ -163,6 +166,28 @@ def test_a_place_that_is_not_certain_is_drawn_broken(make_result: Make) -> None:
     assert "at places that are not certain" in dose["bound"]
     assert dose["some_uncertain"]
     assert not dose["some_unknown"]
+
+
+def test_a_place_drawn_on_its_own_says_what_is_not_certain_of_it(
+    make_result: Make, tmp_path: Path
+) -> None:
+    def at(x_um: float, shot: Exposure) -> Exposure:
+        assert shot.illuminated_um is not None
+        moved = shot.illuminated_um + np.array([x_um, 0.0])
+        return replace(shot, place_um=None, recorded_um=None, illuminated_um=moved)
+
+    near, far = _shot("near", 30.0, minute=0), at(500.0, _shot("far", 20.0, minute=1))
+    panels = page_values(_exposed(make_result(images=1), near, far))["dose"]["panels"]
+    assert [(panel["bound"], panel["place"][:3]) for panel in panels] == [("", "at ")] * 2
+    shifted = replace(far, key="moved", position_uncertain_um=math.inf, uncalibrated_shift="x")
+    # The other one is in the ledger still.
+    result = _exposed(make_result(images=1), shifted)
+    panels = page_values(result)["dose"]["panels"]
+    assert [panel["bound"] for panel in panels] == ["≥\u202f", "≥\u202f"]
+    assert [panel["place"].split()[0] for panel in panels] == ["at", "near"]
+    page = write_report(result, tmp_path / "report.html").read_text()
+    assert "highest dose, ≥&nbsp;30&nbsp;e/Å²" in page
+    assert "mean dose upon what was recorded, at least (e/Å²)" in page
 
 
 def test_each_region_is_outlined_once_and_the_uncertain_one_is_broken(make_result: Make) -> None:

@@ -301,9 +301,21 @@ def test_what_a_scan_with_gaps_gave_under_its_probe_is_not_below_a_limit() -> No
     for local in (None, 4000.0):
         with Ledger.in_memory() as ledger:
             ledger.add([Exposure(key="a", **given, local_dose_e_per_a2=local)])  # type: ignore[arg-type]
-            account = dose_account(ledger, candidates=candidates("Li2CO3"))
+            account = dose_account(ledger, candidates=candidates("Li2CO3"), complete=True)
             levels.append({budget.phase: budget.level for budget in account.budgets}["Li2CO3"])
     assert levels == [DoseLevel.BELOW, DoseLevel.UNKNOWN_DOSE]
+
+
+def test_only_a_complete_ledger_puts_a_place_below_a_limit() -> None:
+    levels = []
+    for complete in (False, True):
+        with Ledger.in_memory() as ledger:
+            ledger.add(
+                [Exposure(key="a", purpose="record", illuminated_um=disc(1.0), dose_e_per_a2=4)]
+            )
+            account = dose_account(ledger, candidates=candidates("Li2CO3"), complete=complete)
+            levels.append({budget.phase: budget.level for budget in account.budgets}["Li2CO3"])
+    assert levels == [DoseLevel.UNKNOWN_DOSE, DoseLevel.BELOW]
 
 
 def test_a_ledger_that_is_none_is_said(session: Path) -> None:
