@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from interphase.acquisition import Acquisition, Kind, Stage
+from interphase.acquisition import Acquisition, Kind, Origin, Stage
 from interphase.dose.footprint import (
     UM_PER_A,
     area_um2,
@@ -29,6 +29,8 @@ from interphase.electron import checked_energy
 from interphase.errors import ParameterError
 from interphase.io import SessionConfig
 
+_LEAST_BEAM = 0.02
+"""Part of the recorded field below which no beam is taken for an image's."""
 LEAST_DOSE_E_PER_A2, MOST_DOSE_E_PER_A2 = 1e-9, 1e9
 """Doses and dose rates that mean electrons per Å²: below, no electron fell on a grid square; above,
 nothing is left of any specimen."""
@@ -501,8 +503,18 @@ def _area(acquisition: Acquisition) -> _Area:
     pixel = acquisition.pixel_size_a
     if shape is None or pixel is None:
         return _Area(illuminated=beam, why=why)
+    field = min(shape) * pixel
+    if width is not None and width < _LEAST_BEAM * field:
+        doubt = (
+            f"beam_diameter_a is {width:g} Å, and the field that was recorded {field:.4g} Å wide: "
+            "expected a beam that lights more of it; was it given in nm or µm?"
+        )
+        source = acquisition.sources.get("beam_diameter_a")
+        if source is None or source.origin in (Origin.SESSION, Origin.USER):
+            raise ParameterError(doubt)
+        beam, why = None, f"not known: {doubt}"
     rectangle = camera_rectangle((shape[0], shape[1]), pixel_size_a=pixel)
-    inner = _inscribed(min(shape) * pixel)
+    inner = _inscribed(field)
     return _Area(recorded=rectangle, illuminated=beam, inner=inner, why=why)
 
 

@@ -98,6 +98,15 @@ def test_a_shift_across_the_tilt_axis_is_longer_on_the_specimen():
     assert turned.place_um == pytest.approx((7.0, 7.0))
 
 
+def test_a_beam_that_lights_next_to_nothing_of_the_field_is_doubted():
+    """0.8 that was meant in µm: named where a person gave it, not believed where a file did."""
+    with pytest.raises(ParameterError, match=r"beam_diameter_a is 0\.8 Å.*in nm or µm"):
+        only(image().with_values(Origin.SESSION, beam_diameter_a=0.8))
+    shot = only(image(beam_diameter_a=0.8))
+    assert shot.illuminated_um is None
+    assert "was it given in nm or µm" in shot.sources["illuminated_um"]
+
+
 def test_the_reach_of_a_beam_is_longer_on_a_tilted_specimen():
     stage = Stage(x_um=1.0, y_um=2.0, alpha_deg=60.0, beam_shift=(0.02, 0))
     shot = only(image(stage=stage), beam_reach_um=15.0)
