@@ -103,7 +103,7 @@ class Storage:
         try:
             with self._explained("opened"):
                 self._prepare(read_only=read_only)
-        except BaseException:
+        except BaseException:  # whatever stops it, the file must not stay open
             self._base.close()
             raise
 
@@ -194,12 +194,14 @@ class Storage:
         try:
             yield self._base
             self._base.execute("COMMIT")
-            # Whoever copies or moves the file of an open ledger takes the exposures with it.
-            self._base.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except BaseException:
+        except BaseException:  # an interrupt, too, must not leave a transaction open
             with contextlib.suppress(sqlite3.Error):
                 self._base.execute("ROLLBACK")
             raise
+        # Whoever copies or moves the file of an open ledger takes the exposures with it; they are
+        # written, whether or not this succeeds.
+        with contextlib.suppress(sqlite3.Error):
+            self._base.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def add(self, exposures: Iterable[Exposure], *, replace: bool) -> int:
         """Write exposures and return how many are new."""

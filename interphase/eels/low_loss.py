@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from interphase.assessment import Assessment
-from interphase.eels.checks import blocks, check_axis, check_number, check_spectra
+from interphase.eels.checks import blocks, check_axis, check_spectra
 from interphase.eels.thickness import aligned_mean, find_valley
-from interphase.eels.zero_loss import ZeroLoss, even_step
+from interphase.eels.zero_loss import ZeroLoss, check_aligned, even_step
 from interphase.electron import velocity_ratio
 from interphase.errors import MissingValueError, ParameterError
 from interphase.inelastic import angular_factor, drude_loss_function
@@ -137,18 +137,16 @@ def map_plasmon(
     >>> round(float(plasmon.energy_ev), 1), round(float(plasmon.width_ev))
     (18.5, 9)
     """
-    counts = check_spectra("counts", counts)
-    energy = check_axis(energy_ev, counts.shape[-1], least=32)
-    step = even_step(energy)
-    check_number("gain", gain, 1e-9, 1e12, "counts per electron")
-    check_number("read_noise", read_noise, 0, 1e12, "counts")
+    counts, energy, step = check_aligned(
+        counts,
+        energy_ev,
+        zero_loss,
+        gain=gain,
+        read_noise=read_noise,
+        least=32,
+        what="losses have no origin",
+    )
     place = zero_loss.position_ev
-    if place.shape != counts.shape[:-1]:
-        raise ParameterError(
-            f"zero_loss has shape {place.shape}: expected that of the spectra, {counts.shape[:-1]}"
-        )
-    if not np.isfinite(place).any():
-        raise MissingValueError(f"losses have no origin: {zero_loss.sentence}")
     if model not in ("losses", "peak"):
         raise ParameterError(f"model is {model!r}: expected 'losses' or 'peak'")
     if (beam_energy_kev is None) != (collection_mrad is None):

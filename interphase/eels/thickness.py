@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from interphase.assessment import Assessment
-from interphase.eels.checks import blocks, check_axis, check_number, check_spectra
-from interphase.eels.zero_loss import ZeroLoss, even_step
-from interphase.errors import MissingValueError, ParameterError
+from interphase.eels.checks import blocks, check_number
+from interphase.eels.zero_loss import ZeroLoss, check_aligned, even_step
 from interphase.inelastic import mean_free_path_iakoubovskii, mean_free_path_malis
 
 _FEWEST = 20.0
@@ -219,18 +218,16 @@ def measure_thickness(
     >>> round(float(thickness.relative), 3), round(float(np.log1p(loss.sum() / peak.sum())), 3)
     (0.535, 0.535)
     """
-    counts = check_spectra("counts", counts)
-    energy = check_axis(energy_ev, counts.shape[-1], least=16)
-    step = even_step(energy)
-    check_number("gain", gain, 1e-9, 1e12, "counts per electron")
-    check_number("read_noise", read_noise, 0, 1e12, "counts")
+    counts, energy, step = check_aligned(
+        counts,
+        energy_ev,
+        zero_loss,
+        gain=gain,
+        read_noise=read_noise,
+        least=16,
+        what="t/λ cannot be measured",
+    )
     place = zero_loss.position_ev
-    if place.shape != counts.shape[:-1]:
-        raise ParameterError(
-            f"zero_loss has shape {place.shape}: expected that of the spectra, {counts.shape[:-1]}"
-        )
-    if not np.isfinite(place).any():
-        raise MissingValueError(f"t/λ cannot be measured: {zero_loss.sentence}")
     mean, axis = aligned_mean(counts, energy, zero_loss)
     valley = find_valley(mean, axis, zero_loss.fwhm_ev)
     cut = valley if cut_ev is None else check_number("cut_ev", cut_ev, 0, float(axis[-1]), "eV")

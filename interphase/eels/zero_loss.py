@@ -7,7 +7,7 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.eels.checks import blocks, check_axis, check_number, check_spectra
-from interphase.errors import ParameterError
+from interphase.errors import MissingValueError, ParameterError
 
 _SAMPLE = 2000
 """Spectra from which the peak's shape is taken."""
@@ -225,6 +225,35 @@ def even_step(energy_ev: np.ndarray) -> float:
             "ones; interpolate the spectra onto an even axis first"
         )
     return step
+
+
+def check_aligned(
+    counts: Any,
+    energy_ev: np.ndarray,
+    zero_loss: ZeroLoss,
+    *,
+    gain: float,
+    read_noise: float,
+    least: int,
+    what: str,
+) -> tuple[Any, np.ndarray, float]:
+    """Return spectra, axis and step, if they and their zero losses belong together.
+
+    `what` begins the sentence that is raised where there is no zero loss at all.
+    """
+    counts = check_spectra("counts", counts)
+    energy = check_axis(energy_ev, counts.shape[-1], least=least)
+    step = even_step(energy)
+    check_number("gain", gain, 1e-9, 1e12, "counts per electron")
+    check_number("read_noise", read_noise, 0, 1e12, "counts")
+    place = zero_loss.position_ev
+    if place.shape != counts.shape[:-1]:
+        raise ParameterError(
+            f"zero_loss has shape {place.shape}: expected that of the spectra, {counts.shape[:-1]}"
+        )
+    if not np.isfinite(place).any():
+        raise MissingValueError(f"{what}: {zero_loss.sentence}")
+    return counts, energy, step
 
 
 def shift_spectra(
