@@ -6,6 +6,7 @@ import numpy as np
 
 from interphase.dose.signals import FadingSeries, Law
 from interphase.errors import ParameterError
+from interphase.power_law import fit_power_law
 
 # Exposures over which the variance of a net signal is averaged: that of one alone is low where its
 # counts are, and would pull the fit down.
@@ -30,7 +31,7 @@ def follow_edge(
     name: str = "edge",
     phase: str | None = None,
 ) -> FadingSeries:
-    r"""Return the electrons of an edge above its background, spectrum by spectrum.
+    """Return the electrons of an edge above its background, spectrum by spectrum.
 
     For edges whose background is a power law from the fitting window to the end of the edge's;
     plural scattering and overlapping edges make it another.
@@ -68,15 +69,8 @@ def follow_edge(
 
     Notes
     -----
-    :math:`\ln B = a + r \ln E` is fitted by Poisson likelihood; the variance of the background
-    under the edge is :math:`J^T C J` with C the inverse of the information of (a, r). In the mean
-    such a background is too high by some electrons, however many there are; these are taken
-    off [1]_.
-
-    References
-    ----------
-    .. [1] G. M. Cordeiro and P. McCullagh, J. R. Stat. Soc. B 53, 629 (1991), the bias of the
-           parameters; that of the exponential of their sum is added
+    The background is that of `interphase.power_law.fit_power_law`, its bias taken off; spectra of
+    too few electrons for an exponent of their own have that of all of them together.
 
     Examples
     --------
@@ -109,9 +103,7 @@ def follow_edge(
             f"background_ev ends at {background_ev[1]:g} eV, not ahead of the edge's window at "
             f"{edge_ev[0]:g} eV"
         )
-    x = np.log(energies / energies[inside["background_ev"]].mean())
-    under = [_power_law(n[inside["background_ev"]], x, inside) for n in counts]
-    background, error2 = np.array(under).T
+    background, error2 = _background(counts, energies, background_ev, inside["edge_ev"])
     gross = counts[:, inside["edge_ev"]].sum(axis=1)
     variance = uniform_filter1d(gross + error2, _SMOOTH, mode="nearest")
     weight = _weight(before_e_per_a2, after_e_per_a2, len(counts))
@@ -220,34 +212,25 @@ def follow_references(
     }
 
 
-def _power_law(
-    counts: np.ndarray, x: np.ndarray, inside: Mapping[str, np.ndarray]
-) -> tuple[float, float]:
-    """Return the background under an edge and its variance; x is the logarithm of the energy."""
-    at, under = x[inside["background_ev"]], x[inside["edge_ev"]]
-    if not counts.any():
-        return 0.0, 0.0
-    design = np.column_stack([np.ones_like(at), at])
-    a, r = np.log(counts.mean()), 0.0
-    for _ in range(50):
-        mean = np.exp(a + r * at)
-        information = design.T @ (mean[:, None] * design)
-        step = np.linalg.solve(information, design.T @ (counts - mean))
-        # Of few counts the first steps may go too far.
-        step *= min(1.0, 3 / np.abs(step).max()) if np.any(step) else 0.0
-        a, r = a + step[0], r + step[1]
-        if np.abs(step).max() < 1e-10:
-            break
-    each = np.exp(a + r * under)
-    slope = np.array([each.sum(), (each * under).sum()])
-    covariance = np.linalg.inv(information)
-    spread = np.einsum("ep,pq,eq->e", design, covariance, design)
-    bias = -0.5 * covariance @ (design.T @ (mean * spread))
-    beyond = np.column_stack([np.ones_like(under), under])
-    curved = 0.5 * np.einsum("ep,pq,eq->e", beyond, covariance, beyond)
-    # An expansion in the inverse of the counts, which few of them do not bear.
-    surplus = min(float(each @ (beyond @ bias + curved)), 0.5 * float(each.sum()))
-    return float(each.sum()) - surplus, float(slope @ covariance @ slope)
+def _background(
+    counts: np.ndarray, energies: np.ndarray, window_ev: tuple[float, float], under: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the background in the channels `under` an edge, and its variance, shape (F,) each."""
+    background, error2 = fit_power_law(counts, energies, window_ev=window_ev).total(energies[under])
+    few = np.isnan(background)
+    if few.any():
+        # The exponent of so few electrons is that of all spectra; flat if these are few too.
+        window = (energies >= window_ev[0]) & (energies <= window_ev[1])
+        electrons = counts[:, window].sum(axis=1)
+        both = counts.sum(axis=0)
+        together, spread = fit_power_law(both, energies, window_ev=window_ev).total(energies[under])
+        if np.isnan(together):
+            share, share2 = under.sum() / window.sum(), 0.0
+        else:
+            share, share2 = together / electrons.sum(), spread / electrons.sum() ** 2
+        background = np.where(few, share * electrons, background)
+        error2 = np.where(few, share**2 * electrons + share2 * electrons**2, error2)
+    return background, error2
 
 
 def _weight(before: np.ndarray, after: np.ndarray, number: int) -> np.ndarray:

@@ -70,6 +70,17 @@ def test_the_background_of_few_counts_is_right_in_the_mean():
     assert net.mean() == pytest.approx(0.0, abs=0.7)
 
 
+@pytest.mark.parametrize("background", [0.02, 0.1])
+def test_spectra_too_poor_for_an_exponent_have_that_of_all(background):
+    """Two and ten electrons are ahead of the edge, and its exponent alone would be anything."""
+    rng = np.random.default_rng(6)
+    expected = spectra(1e12, edge=0.0, background=background)
+    found = [follow_edge(rng.poisson(expected), **WINDOWS, **DOSES) for _ in range(200)]
+    net = np.array([series.signal for series in found])
+    assert net.mean() == pytest.approx(0.0, abs=0.08 * net.std())
+    assert net.var() == pytest.approx(np.mean([s.variance for s in found]), rel=0.25)
+
+
 def test_an_edge_without_electrons_says_so():
     found = follow_edge(np.zeros((15, 400)), **WINDOWS, **DOSES)
     assert estimate_fading(found).assessment is Assessment.TOO_FEW_ELECTRONS
