@@ -97,6 +97,7 @@ _POSITIVE = (
     "beam_energy_kev",
     "exposure_time_s",
     "dwell_time_s",
+    "spectrum_exposure_s",
     "temperature_k",
     "beam_diameter_a",
 )
@@ -142,6 +143,9 @@ class Acquisition:
     """Duration of the exposure, all frames [s]."""
     dwell_time_s: float | None = None
     """Time per position of a scan [s]."""
+    spectrum_exposure_s: float | None = None
+    """Time that the spectrometer counted each spectrum [s]; in dual EELS one of two or more, of
+    which each takes a part of the time per position."""
     frames: int | None = None
     """Number of frames the exposure was divided into."""
     beam_current_pa: float | None = None

@@ -8,11 +8,19 @@
     loaded.signal, loaded.acquisition.dose_e_per_a2
 
 ``read`` gives signal and record in one read; ``load`` and ``read_acquisition`` give one of them;
+``find_survey`` and ``find_low_loss`` find what comes with a spectrum image;
 ``discover`` lists a session's folder; ``read_session_config`` reads its session.toml; ``describe``
 is what ``interphase info --json`` prints. A file that cannot be read raises
 :class:`~interphase.errors.FileReadError` with one sentence, never anything else.
 """
 
+from interphase.io.companions import (
+    Survey,
+    exposure_ratio,
+    find_low_loss,
+    find_survey,
+    low_losses_by_name,
+)
 from interphase.io.describing import describe
 from interphase.io.discovery import LEDGER_FILE, FileEntry, discover
 from interphase.io.dose import scan_dose
@@ -39,13 +47,18 @@ __all__ = [
     "FileEntry",
     "Loaded",
     "SessionConfig",
+    "Survey",
     "commented_session_toml",
     "describe",
     "discover",
+    "exposure_ratio",
+    "find_low_loss",
+    "find_survey",
     "image_stack",
     "is_xray",
     "load",
     "load_all",
+    "low_losses_by_name",
     "read",
     "read_acquisition",
     "read_acquisitions",

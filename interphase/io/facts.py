@@ -14,6 +14,7 @@ PLAUSIBLE: dict[str, tuple[float, float, str]] = {
     "beam_energy_kev": (1.0, 3000.0, "keV"),
     "exposure_time_s": (1e-9, 1e6, "s"),
     "dwell_time_s": (1e-9, 1e5, "s"),
+    "spectrum_exposure_s": (1e-9, 1e6, "s"),
     "beam_current_pa": (0.1, 1e7, "pA"),
     "beam_diameter_a": (0.1, 1e10, "Å"),
     "dose_e_per_a2": (1e-6, 1e12, "e/Å²"),

@@ -20,6 +20,8 @@ Tree = Mapping[str, Any]
 Header = Callable[[Facts, Tree, Tree], None]
 _YEAR_2100 = 4.1e9
 _PER_CM = 3
+_MOST_RANGES = 16
+"""More energy ranges than any spectrometer records at once."""
 LONGEST_TAGGED_PIXEL_A = 1e4
 """1 µm; a resolution tag of a picture above it speaks of paper or a screen."""
 
@@ -50,6 +52,8 @@ def read_generic(facts: Facts, original: Tree, metadata: Tree) -> None:
         add(name, angle, f"{key} [mrad]", zero_is_missing=True)
     dwell = eels.get("dwell_time") or scope.get("dwell_time")
     add("dwell_time_s", dwell, "dwell_time [s]", zero_is_missing=True)
+    counted = eels.get("exposure") or eels.get("dwell_time")
+    add("spectrum_exposure_s", counted, "Detector.EELS exposure [s]", zero_is_missing=True)
     add("frames", eels.get("frame_number"), "frame_number", zero_is_missing=True)
     exposure = camera.get("exposure") or eels.get("exposure")
     if facts.values.get("mode") != "STEM":
@@ -66,6 +70,7 @@ BY_NAME = (
     "prior_dose_e_per_a2",
     "exposure_time_s",
     "dwell_time_s",
+    "spectrum_exposure_s",
     "frames",
     "defocus_a",
     "spherical_aberration_mm",
@@ -141,14 +146,15 @@ def read_dm(facts: Facts, original: Tree, metadata: Tree) -> None:
 def _add_dm_times(facts: Facts, tags: Tree, scan: Tree, eels: Tree, *, scanning: bool) -> None:
     add, spectra = facts.add, eels.get("Acquisition") or {}
     image = lookup(tags, "SI", "Acquisition") or {}
+    count = as_float(spectra.get("Number of frames")) or 1.0
+    counted = scaled(spectra.get("Integration time (s)"), 1.0)
+    counted = counted or scaled(spectra.get("Exposure (s)"), count)
+    add("spectrum_exposure_s", counted, "EELS Exposure (s)", zero_is_missing=True)
     if image:
         add("dwell_time_s", image.get("Pixel time (s)"), "SI Pixel time (s)", zero_is_missing=True)
         add("frames", image.get("Number of cycles"), "SI Number of cycles", zero_is_missing=True)
     elif spectra:
-        total = scaled(spectra.get("Integration time (s)"), 1.0)
-        count = as_float(spectra.get("Number of frames")) or 1.0
-        each = scaled(spectra.get("Exposure (s)"), count)
-        add("exposure_time_s", total or each, "EELS Integration time (s)", zero_is_missing=True)
+        add("exposure_time_s", counted, "EELS Integration time (s)", zero_is_missing=True)
         add("frames", spectra.get("Number of frames"), "EELS Number of frames")
     elif scanning and scan:
         dwell = scaled(scan.get("Sample Time"), 1e-6)
@@ -244,6 +250,18 @@ def read_velox(facts: Facts, original: Tree, metadata: Tree) -> None:
     if began and 0 < began < _YEAR_2100:
         when = datetime.fromtimestamp(began, tz=UTC).replace(tzinfo=None)
         add("time", when, "AcquisitionStartDatetime [s since 1970, UTC]")
+
+
+def read_velox_exposure(facts: Facts, original: Tree, first_ev: float) -> None:
+    """Read the exposure of the one of Velox's energy ranges that begins at `first_ev`."""
+    said = lookup(original, "CustomProperties") or {}
+    for number in range(_MOST_RANGES):
+        entry = f"AnalyticalDetector[EELS].{{}}[{number}]"
+        begins = as_float(lookup(said, entry.format("SpectrumOffsetEnergy"), "value"))
+        if begins is not None and math.isclose(begins, first_ev, abs_tol=1e-3):
+            name = entry.format("DetectorExposureTime")
+            exposure = lookup(said, name, "value")
+            facts.add("spectrum_exposure_s", exposure, f"{name} [s]", zero_is_missing=True)
 
 
 def read_tiff(facts: Facts, original: Tree, metadata: Tree) -> None:

@@ -10,7 +10,7 @@ from interphase.io.assembling import assemble, complete, with_session
 from interphase.io.calibration import facts_of_axes
 from interphase.io.checks import sers_of
 from interphase.io.facts import Facts
-from interphase.io.headers import HEADERS, read_by_name
+from interphase.io.headers import HEADERS, read_by_name, read_velox_exposure
 from interphase.io.session_config import SESSION_FILE, SessionConfig, read_session_config
 from interphase.io.sidecars import (
     SIDECAR_SUFFIXES,
@@ -99,7 +99,7 @@ def read(
     else:
         signals = load_all(path, lazy=lazy)
         stated = session.kind_of(path)
-        kind, shape, facts = _facts_of_signal(signals[0], path, stated)
+        kind, shape, facts = facts_of_signal(signals[0], path, stated)
         sidecars = sidecars_of(path)
         pictures = kind in _PICTURES and len(shape) >= 2
         size = (shape[-2], shape[-1]) if pictures else None
@@ -113,7 +113,7 @@ def read(
             and user.get("reciprocal_pixel_size_per_a") is not None
             and all(said.get("pixel_size_a") is None for said in lengths)
         ):
-            kind, shape, facts = _facts_of_signal(signals[0], path, Kind.DIFFRACTION)
+            kind, shape, facts = facts_of_signal(signals[0], path, Kind.DIFFRACTION)
             facts[0].warnings.append(
                 "taken for a diffraction pattern, since its sampling is given in 1/Å and no "
                 "source knows one in Å"
@@ -176,9 +176,10 @@ def _described(signal: Signal) -> str:
     return f"{title(signal)!r} ({'×'.join(str(size) for size in signal.data.shape)})"
 
 
-def _facts_of_signal(
+def facts_of_signal(
     signal: Signal, path: Path, stated: Kind | None
 ) -> tuple[Kind, tuple[int, ...], list[Facts]]:
+    """Read kind, shape and what axes and headers say of one of a file's signals."""
     suffix = path.suffix.lower()
     alone = suffix == ".ser" and emi_of(path) is None
     described = ".emi" if suffix == ".ser" and not alone else suffix
@@ -193,6 +194,8 @@ def _facts_of_signal(
     original, general = original_metadata(signal), metadata(signal)
     try:
         HEADERS[described](header, original, general)
+        if described == ".emd" and "energy_range_ev" in axes.values:
+            read_velox_exposure(header, original, axes.values["energy_range_ev"][0])
     # A flipped bit can put a text, a list or a complex number where the vendor writes a number;
     # what was understood before is kept, and the array is not lost for it.
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as error:

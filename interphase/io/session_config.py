@@ -62,6 +62,9 @@ class FileConfig(BaseModel):
     dwell_time_s: _Positive | None = Field(
         default=None, description="time per position of a scan [s]"
     )
+    spectrum_exposure_s: _Positive | None = Field(
+        default=None, description="time that the spectrometer counted each spectrum [s]"
+    )
     frames: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None, description="frames of the exposure, or how often a scan was repeated"
     )
@@ -101,6 +104,19 @@ class FileConfig(BaseModel):
     spherical_aberration_mm: _Number | None = Field(
         default=None, description="coefficient of spherical aberration [mm]"
     )
+    survey: str | None = Field(
+        default=None, description="file of the image on which the mapped area was chosen"
+    )
+    survey_area_px: tuple[_Number, _Number, _Number, _Number] | None = Field(
+        default=None, description="mapped area on it: top, left, bottom, right [pixels]"
+    )
+    low_loss: str | None = Field(
+        default=None, description="file of the low losses recorded with the spectra"
+    )
+
+
+_COMPANIONS = ("survey", "survey_area_px", "low_loss")
+"""What is said of the files that come with one."""
 
 
 class SessionConfig(FileConfig):
@@ -135,7 +151,13 @@ class SessionConfig(FileConfig):
     def placement_for(self, path: str | Path) -> dict[str, Any]:
         """Return what is said of the place and purpose of a file's exposure, and of its kind."""
         said = self._said_of(Path(path))
-        return {name: said[name] for name in said.keys() - self.values_for(path).keys()}
+        other = self.values_for(path).keys() | set(_COMPANIONS)
+        return {name: said[name] for name in said.keys() - other}
+
+    def companions_for(self, path: str | Path) -> dict[str, Any]:
+        """Return what is said of the survey image and the low losses that come with a file."""
+        said = self._said_of(Path(path))
+        return {name: said[name] for name in _COMPANIONS if name in said}
 
     def kind_of(self, path: str | Path) -> Kind | None:
         """Return what a file's pictures are said to be, as `values_for` looks for it."""
@@ -218,6 +240,7 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
         "# --- for every file of this folder",
     ]
     unwanted = {"kind", "pixel_size_a", "reciprocal_pixel_size_per_a", "dose_e_per_a2"}
+    unwanted |= set(_COMPANIONS)
     for name, info in FileConfig.model_fields.items():
         if name in unwanted:
             continue
@@ -236,6 +259,14 @@ def commented_session_toml(acquisitions: Mapping[str, Acquisition]) -> str:
         '# [files."pattern_*.tif"]',
         f'# kind = "diffraction"  # or "image": {FileConfig.model_fields["kind"].description}',
         "# reciprocal_pixel_size_per_a = 0.01",
+        "",
+        '# [files."map.dm4"]',
+        *(
+            f"# {name} = {example}  # {FileConfig.model_fields[name].description}"
+            for name, example in zip(
+                _COMPANIONS, ('"survey.dm4"', "[10, 20, 110, 220]", '"map_LL.dm4"'), strict=True
+            )
+        ),
         "",
     ]
     for name, acquisition in sorted(acquisitions.items()):

@@ -1,6 +1,7 @@
 """Arrays and axes: a file's signals, the principal one first, through HyperSpy."""
 
 import logging
+import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -45,8 +46,8 @@ def load(path: str | Path, *, lazy: bool | None = None) -> Signal:
     """Load the principal signal of a file.
 
     Where a file holds several signals, the principal one is, in this order: patterns of a scan,
-    EELS spectrum image, movie, image or pattern, X-ray spectrum image, spectrum, line plot.
-    :func:`load_all` returns the others too.
+    EELS spectrum image (core losses before low losses), movie, image or pattern, X-ray spectrum
+    image, spectrum, line plot. :func:`load_all` returns the others too.
 
     Parameters
     ----------
@@ -212,21 +213,39 @@ _ELEMENTS = frozenset(
 )
 
 
-def _rank(signal: Signal) -> tuple[int, int]:
-    """Order signals from the principal one down; the file's own order breaks ties."""
+def _rank(signal: Signal) -> tuple[int, float]:
+    """Order signals from the principal one down; the file's own order breaks ties.
+
+    Of several energy losses those without the zero-loss peak come first, by where they begin:
+    dual EELS is recorded for their sake, and Velox stores them in no order.
+    """
     dimension = signal.axes_manager.signal_dimension
     scanned = sum(size > 1 for size in signal.axes_manager.navigation_shape)
     xray = is_xray(signal)
     if dimension == 2:
-        is_map = title(signal).split("-")[0] in _ELEMENTS
-        order = 0 if scanned >= 2 else 2 if scanned == 1 else 5 if is_map else 3
+        order = 0 if scanned >= 2 else 2 if scanned == 1 else 5 if is_element_map(signal) else 3
         return order, -int(np.prod(signal.data.shape))
     if dimension == 1:
+        losses = energy_range_ev(signal)
+        begins = 0.0 if losses is None else math.inf if losses[0] <= 0 <= losses[1] else losses[0]
         if scanned:
-            return (4 if xray else 1), 0
-        energy = signal.axes_manager.signal_axes[0].units in {"eV", "keV"}
-        return (7 if xray else 6 if energy else 8), 0
+            return (4, 0) if xray else (1, begins)
+        return (7, 0) if xray else (8, 0) if losses is None else (6, begins)
     return 9, 0
+
+
+def energy_range_ev(signal: Signal) -> tuple[float, float] | None:
+    """Return first and last energy [eV] of a signal of spectra, ``None`` where it is none."""
+    if signal.axes_manager.signal_dimension != 1:
+        return None
+    axis = signal.axes_manager.signal_axes[0]
+    factor = ev_per(axis.units)
+    return None if factor is None else (float(axis.axis[0]) * factor, float(axis.axis[-1]) * factor)
+
+
+def is_element_map(signal: Signal) -> bool:
+    """Whether an image is a map of an element, by its title, such as Velox stores them."""
+    return title(signal).split("-")[0] in _ELEMENTS
 
 
 def is_xray(signal: Signal) -> bool:
