@@ -11,10 +11,15 @@ EXPONENTS = (0.5, 8.0)
 """Exponents that backgrounds have: 2 to 6 in the literature, with room for plural scattering."""
 _MOST_TERMS = 4
 """Parameters of a power law that varies: more would follow the edges."""
+_MOST_TAIL_TERMS = 3
+"""Parameters of a plasmon tail: changes of a third plasmon are too much like an edge."""
 _PADDING_EV = 300.0
 """Losses this far above the last channel are followed, so that none wraps round to the first."""
 _MODEL_ERROR = 0.02
 """Part of a low loss that a sum of Drude peaks is not expected to describe; a working value."""
+_SPREAD = (1.0, 0.1, 0.2)
+"""Relative spread of strengths, energies and widths of plasmons about those of the mean spectrum;
+working values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class Background:
     """How many of the shapes are in use, T."""
     description: str
     """The main shape in words."""
+    plasmons: np.ndarray | None = None
+    """Strength (collisions), energy and width [eV] of the J plasmons of a tail, shape (J, 3)."""
 
     def __post_init__(self) -> None:
         most = self.shapes.shape[1]
@@ -140,6 +147,7 @@ def plasmon_tail(
     collection_mrad: float,
     convergence_mrad: float,
     terms: int = 2,
+    like: Background | None = None,
 ) -> Background:
     r"""Return the tail of plural plasmon losses, from a model of the low loss.
 
@@ -161,8 +169,11 @@ def plasmon_tail(
     collection_mrad, convergence_mrad
         Semi-angles [mrad].
     terms
-        Number of parameters: the tail as it is, then changes of the strength of each plasmon, as
-        from material to material or with thickness.
+        Number of parameters, 3 at most: the tail as it is, then changes of the strength of each
+        plasmon, or of the strength and energy of the only one, as from material to material.
+    like
+        Tail of the mean of spectra of which this is one: its plasmons are where the fit begins, and
+        stay as they are as far as the counts do not tell.
 
     Returns
     -------
@@ -213,13 +224,18 @@ def plasmon_tail(
         step, max(energy_ev[-1], low_energy[-1]) + _PADDING_EV, fwhm,
         beam_energy_kev, max(collection_mrad, convergence_mrad),
     )  # fmt: skip
-    peaks = _fit_peaks(grid, low_energy[fitted], counts[fitted], counts[peak].sum())
+    known = None if like is None else like.plasmons
+    peaks = _fit_peaks(grid, low_energy[fitted], counts[fitted], counts[peak].sum(), known)
     if not energy_ev[0] > 0:
         raise ParameterError(
             f"a plasmon tail was asked for from {energy_ev[0]:g} eV on: expected energies above 0"
         )
     shapes = np.stack(
-        [np.interp(energy_ev, grid.energy, shape) for shape in grid.tangents(peaks)], axis=1
+        [
+            np.interp(energy_ev, grid.energy, shape)
+            for shape in grid.tangents(peaks)[:_MOST_TAIL_TERMS]
+        ],
+        axis=1,
     )
     words = " and ".join(f"{peak:.1f} eV ({width:.1f} eV wide)" for _, peak, width in peaks)
     return Background(
@@ -228,6 +244,7 @@ def plasmon_tail(
         shapes=shapes,
         terms=terms,
         description=f"tail of plasmons at {words}",
+        plasmons=peaks,
     )
 
 
@@ -254,12 +271,19 @@ class _TailGrid:
         return np.fft.irfft(np.expm1(single) * self.blur, self.length)
 
     def tangents(self, peaks: np.ndarray) -> list[np.ndarray]:
-        """Return the spectrum without zero loss, and its changes with each plasmon's strength."""
+        """Return the spectrum without zero loss, and its changes with each plasmon's strength.
+
+        A single plasmon's energy is one more change.
+        """
         all_losses = np.fft.rfft(sum(row[0] * self._single(row) for row in peaks))
         factor = np.exp(all_losses) * self.blur
         changes = [
             np.fft.irfft(np.fft.rfft(self._single(row)) * factor, self.length) for row in peaks
         ]
+        if len(peaks) == 1:
+            # Where one plasmon stands for those of several materials it moves with their shares.
+            moved = self._single(peaks[0] * [1, 1.02, 1]) - self._single(peaks[0])
+            changes.append(np.fft.irfft(np.fft.rfft(50 * moved) * factor, self.length))
         return [self.losses(peaks), *changes]
 
     def _single(self, row: np.ndarray) -> np.ndarray:
@@ -268,20 +292,35 @@ class _TailGrid:
 
 
 def _fit_peaks(
-    grid: _TailGrid, energy: np.ndarray, counts: np.ndarray, zero_loss: float
+    grid: _TailGrid,
+    energy: np.ndarray,
+    counts: np.ndarray,
+    zero_loss: float,
+    known: np.ndarray | None,
 ) -> np.ndarray:
-    """Return strength, energy and width of one to three Drude peaks, as many as are needed."""
+    """Return strength, energy and width of one to three Drude peaks, as many as are needed.
+
+    Where plasmons are known only their strengths are fitted, and stay near where counts say little.
+    """
     from scipy.optimize import least_squares
 
     error = np.sqrt(np.maximum(counts, 1) + (_MODEL_ERROR * counts) ** 2)
+
+    def residual(peaks: np.ndarray) -> np.ndarray:
+        model = zero_loss * np.interp(energy, grid.energy, grid.losses(peaks))
+        return np.asarray((model - counts) / error)
+
+    if known is not None:
+        # What the counts do not tell stays as it is known.
+        fit = least_squares(
+            lambda p: np.append(residual(known * np.exp(p.reshape(-1, 3) * _SPREAD)), p),
+            np.zeros(known.size),
+            max_nfev=20,
+        )
+        return np.asarray(known * np.exp(fit.x.reshape(-1, 3) * _SPREAD))
     share = np.clip(counts.sum() / zero_loss, 1e-3, 10)
     strongest = float(energy[np.argmax(counts)])
     places = [strongest, *(e for e in (22.0, 7.5, 14.0) if abs(e - strongest) > 4)]
-
-    def residual(p: np.ndarray) -> np.ndarray:
-        model = zero_loss * np.interp(energy, grid.energy, grid.losses(np.exp(p).reshape(-1, 3)))
-        return np.asarray((model - counts) / error)
-
     best, least = np.empty(0), np.inf
     for number in (1, 2, 3):
         at = np.array(places[:number])
@@ -289,8 +328,9 @@ def _fit_peaks(
         low = np.tile(np.log([1e-4, 2.0, 0.5]), number)
         high = np.tile(np.log([20.0, 60.0, 60.0]), number)
         fit = least_squares(
-            residual, np.clip(start, low, high), bounds=(low, high), max_nfev=60, x_scale=0.1
-        )
+            lambda p: residual(np.exp(p).reshape(-1, 3)),
+            np.clip(start, low, high), bounds=(low, high), max_nfev=60, x_scale=0.1,
+        )  # fmt: skip
         cost = 2 * fit.cost + len(fit.x) * np.log(len(energy))
         if cost < least:
             best, least = fit.x, cost

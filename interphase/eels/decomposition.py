@@ -39,6 +39,8 @@ class Decomposition:
     maps: np.ndarray
     """How much of each is in each pixel [counts], shape (..., K + 1); NaN where a pixel is left
     out. ``maps @ spectra`` is the map without most of its noise."""
+    standard_error: np.ndarray
+    """Standard error of the components' maps [counts], shape (..., K): that of what they leave."""
     singular_values: np.ndarray
     """Singular values of the weighted map over the noise's standard deviation, in falling order;
     all, or for large maps the largest."""
@@ -209,7 +211,7 @@ def decompose(
         values, vectors = weighted.largest_directions(most + 1, rng)
     total = weighted.total_squares()
     number, p_values, noise = _count(values, total, rows, columns, false_alarm, most)
-    maps, shapes = weighted.expand(vectors[:, :number])
+    maps, shapes, lengths = weighted.expand(vectors[:, :number])
     words = (
         f"{number} component{'s' * (number != 1)} beside the mean spectrum "
         f"{'is' if number == 1 else 'are'} above the noise (false alarm {false_alarm:g})."
@@ -230,6 +232,9 @@ def decompose(
         components=number,
         spectra=shapes,
         maps=maps,
+        standard_error=np.sqrt(noise)
+        * lengths
+        * np.where(weighted.good, weighted.row_scale, np.nan)[..., np.newaxis],
         singular_values=np.sqrt(np.maximum(values, 0) / noise),
         p_values=p_values,
         edge=limit,
@@ -420,8 +425,11 @@ class _Weighted:
         values, turned = np.linalg.eigh(vectors.T @ self.product(vectors))
         return values[::-1][:number], (vectors @ turned)[:, ::-1][:, :number]
 
-    def expand(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps (..., K + 1) and spectra (K + 1, E) in counts, the mean spectrum first."""
+    def expand(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return maps (..., K + 1) and spectra (K + 1, E) in counts, the mean spectrum first.
+
+        And what the noise of the K others is multiplied by, shape (K,).
+        """
         shapes = np.zeros((vectors.shape[1] + 1, len(self.used)))
         shapes[0] = self.channel_sums / self.total
         shapes[1:, self.used] = (vectors * self.channel_scale[:, None]).T
@@ -435,7 +443,7 @@ class _Weighted:
             )
             part[good] = np.column_stack([self.row_sums[where][good], scores])
             maps[where] = part
-        return maps, shapes
+        return maps, shapes, length
 
     def factors(
         self, components: int, rng: np.random.Generator, most: int
@@ -515,6 +523,7 @@ def _nothing(
         components=0,
         spectra=weighted.channel_sums[None] / max(weighted.total, 1e-300),
         maps=np.where(weighted.good, weighted.row_sums, np.nan)[..., None],
+        standard_error=np.empty((*weighted.shape, 0)),
         singular_values=np.empty(0),
         p_values=np.ones(1),
         edge=np.nan,

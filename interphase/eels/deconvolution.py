@@ -5,26 +5,31 @@ branch, so that thick specimens do not fold, stop at the frequencies where only 
 say what error each channel has afterwards.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from interphase.eels.checks import check_number, check_spectra
+from interphase.eels.checks import blocks, check_number, check_spectra
 from interphase.errors import ParameterError
+
+_BLOCK_BYTES = 2**22
+"""Of spectra that are transformed at a time, in double precision; transforms take 20 times that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Deconvolved:
-    """Spectra of single scattering."""
+    """Spectra of single scattering: arrays, or lazy Dask arrays for lazy spectra."""
 
-    counts: np.ndarray
+    counts: Any
     """Counts per channel that single scattering would have made, shape (..., E)."""
-    error: np.ndarray
+    error: Any
     """Standard error of each channel, shape (..., E); neighbours are correlated."""
-    noise_gain: np.ndarray
+    noise_gain: Any
     """Variance after over variance before for white noise, shape (...): above 1, noise grew."""
     sentence: str
-    """What was done."""
+    """What was done, or will be once lazy spectra are computed."""
 
 
 def elastic_peak(spectrum: np.ndarray, energy_ev: np.ndarray, *, cut_ev: float) -> np.ndarray:
@@ -72,7 +77,7 @@ def elastic_peak(spectrum: np.ndarray, energy_ev: np.ndarray, *, cut_ev: float) 
 
 
 def fourier_log(
-    counts: np.ndarray, zero_loss: np.ndarray, *, gain: float = 1.0, read_noise: float = 0.0
+    counts: Any, zero_loss: Any, *, gain: float = 1.0, read_noise: float = 0.0
 ) -> Deconvolved:
     r"""Return the single-scattering spectrum of low losses, at the resolution they have.
 
@@ -82,7 +87,8 @@ def fourier_log(
     Parameters
     ----------
     counts
-        Spectra from before the zero-loss peak on, shape (..., E) [counts].
+        Spectra from before the zero-loss peak on, shape (..., E), an array or a Dask array
+        [counts].
     zero_loss
         The zero-loss peak within them, at the same place, shape (..., E) or (E,) [counts].
     gain
@@ -98,7 +104,8 @@ def fourier_log(
     Raises
     ------
     ParameterError
-        Shapes differ, or the peak is empty or exceeds the spectrum.
+        Shapes differ, or the peak is empty or exceeds the spectrum; of lazy spectra this is seen
+        when they are computed.
 
     Notes
     -----
@@ -121,60 +128,72 @@ def fourier_log(
     >>> round(float(result.counts[20:60].sum()), -1)
     500.0
     """
-    data, peak = _checked(counts, zero_loss)
-    elastic, total = peak.sum(axis=-1), data.sum(axis=-1)
-    if not ((elastic > 0) & (elastic <= total * (1 + 1e-9))).all():
-        raise ParameterError(
-            "zero_loss holds no counts, or more than the spectrum: give the part of the spectrum "
-            "up to the first losses, as from `elastic_peak`"
-        )
-    padded, size = _padded(data)
-    variance = gain * np.maximum(data, 0) + read_noise**2
-    z, j = np.fft.rfft(peak, size), np.fft.rfft(padded, size)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = j / z
-        known = _above_noise(j, z, variance)
-        phase = np.unwrap(np.where(known, np.angle(ratio), 0.0), axis=-1)
-        log = np.log(np.abs(ratio)) + 1j * phase
-        result = np.fft.irfft(np.where(known, z * log, 0), size)[..., : data.shape[-1]]
-        kernel = np.fft.irfft(np.where(known, z / j, 0), size)
-    error, growth = _propagated(kernel, variance)
+    counts = check_spectra("counts", counts)
+    peak = _beside("zero_loss", zero_loss, counts.shape)
+
+    def single(data: np.ndarray, peak: np.ndarray) -> np.ndarray:
+        _check_finite(data, peak)
+        elastic, total = peak.sum(axis=-1), data.sum(axis=-1)
+        if not ((elastic > 0) & (elastic <= total * (1 + 1e-9))).all():
+            raise ParameterError(
+                "zero_loss holds no counts, or more than the spectrum: give the part of the "
+                "spectrum up to the first losses, as from `elastic_peak`"
+            )
+        padded, size = _padded(data)
+        variance = gain * np.maximum(data, 0) + read_noise**2
+        z, j = np.fft.rfft(peak, size), np.fft.rfft(padded, size)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = j / z
+            known = _above_noise(j, z, variance)
+            phase = np.unwrap(np.where(known, np.angle(ratio), 0.0), axis=-1)
+            log = np.log(np.abs(ratio)) + 1j * phase
+            result = np.fft.irfft(np.where(known, z * log, 0), size)[..., : data.shape[-1]]
+            kernel = np.fft.irfft(np.where(known, z / j, 0), size)
+        return _joined(result, *_propagated(kernel, variance), np.log(total / elastic))
+
+    result, error, growth, relative = _each(single, counts, peak, numbers=2)
     return Deconvolved(
         counts=result,
         error=error,
         noise_gain=growth,
-        sentence=f"plural scattering was taken out by Fourier-log deconvolution; t/λ is "
-        f"{float(np.median(np.log(total / elastic))):.2f}, and the variance of white noise changes "
-        f"by {float(np.median(growth)):.2g}",
+        sentence="plural scattering is taken out by Fourier-log deconvolution"
+        + (
+            ""
+            if hasattr(counts, "dask")
+            else f"; t/λ is {float(np.median(relative)):.2f}, and the variance of white noise "
+            f"changes by {float(np.median(growth)):.2g}"
+        ),
     )
 
 
 def fourier_ratio(
-    counts: np.ndarray,
-    low_loss: np.ndarray,
-    zero_loss: np.ndarray,
+    counts: Any,
+    low_loss: Any,
+    zero_loss: Any,
     *,
     gain: float = 1.0,
     read_noise: float = 0.0,
-    variance: np.ndarray | None = None,
+    variance: Any = None,
 ) -> Deconvolved:
     r"""Return a core loss as single scattering would have made it.
 
     Parameters
     ----------
     counts
-        An edge whose background has been subtracted, shape (..., E) [counts].
+        An edge whose background has been subtracted, shape (..., E), an array or a Dask array
+        [counts].
     low_loss
         Low losses with the zero-loss peak in channels of the same width, shape (..., L) or (L,);
         their exposure may be another.
     zero_loss
-        The zero-loss peak within them, same shape as `low_loss`.
+        The zero-loss peak within them, shape (..., L) or (L,).
     gain
         Counts per electron.
     read_noise
         Standard deviation of the readout per channel [counts].
     variance
-        Variance of each channel of `counts` if the subtracted background is to count, (..., E).
+        Variance of each channel of `counts` if the subtracted background is to count, shape
+        (..., E) or (E,).
 
     Returns
     -------
@@ -185,7 +204,8 @@ def fourier_ratio(
     Raises
     ------
     ParameterError
-        Shapes differ, or the zero-loss peak is empty.
+        Shapes differ, or the zero-loss peak is empty; of lazy spectra this is seen when they are
+        computed.
 
     Notes
     -----
@@ -207,41 +227,97 @@ def fourier_ratio(
     >>> round(float(result.counts.sum() / edge.sum()), 2)
     0.67
     """
-    data = np.asarray(check_spectra("counts", counts), dtype=float)
-    low, peak = _checked(low_loss, zero_loss)
-    if not (peak.sum(axis=-1) > 0).all():
-        raise ParameterError("zero_loss holds no counts: give the peak within low_loss")
-    padded, size = _padded(data, low.shape[-1])
-    low_padded, _ = _padded(low)
-    spread = np.maximum(data, 0) * gain + read_noise**2 if variance is None else variance
-    z, l = np.fft.rfft(peak, size), np.fft.rfft(low_padded, size)  # noqa: E741
-    known = _above_noise(l, z, gain * np.maximum(low, 0) + read_noise**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        transfer = np.where(known, z / l, 0)
-    result = np.fft.irfft(np.fft.rfft(padded, size) * transfer, size)[..., : data.shape[-1]]
-    kernel = np.fft.irfft(transfer, size)
-    error, growth = _propagated(kernel, np.broadcast_to(spread, data.shape))
+    counts = check_spectra("counts", counts)
+    shape = counts.shape
+    low = _beside("low_loss", low_loss, (*shape[:-1], np.shape(low_loss)[-1]))
+    peak = _beside("zero_loss", zero_loss, (*shape[:-1], low.shape[-1]))
+    spread = () if variance is None else (_beside("variance", variance, shape),)
+
+    def single(data: np.ndarray, low: np.ndarray, peak: np.ndarray, *own: np.ndarray) -> np.ndarray:
+        _check_finite(data, low, peak, *own)
+        if not (peak.sum(axis=-1) > 0).all():
+            raise ParameterError("zero_loss holds no counts: give the peak within low_loss")
+        padded, size = _padded(data, low.shape[-1])
+        z, l = np.fft.rfft(peak, size), np.fft.rfft(_padded(low)[0], size)  # noqa: E741
+        known = _above_noise(l, z, gain * np.maximum(low, 0) + read_noise**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            transfer = np.where(known, z / l, 0)
+        result = np.fft.irfft(np.fft.rfft(padded, size) * transfer, size)[..., : data.shape[-1]]
+        kernel = np.fft.irfft(transfer, size)
+        noise = own[0] if own else gain * np.maximum(data, 0) + read_noise**2
+        return _joined(result, *_propagated(kernel, np.broadcast_to(noise, data.shape)))
+
+    result, error, growth = _each(single, counts, low, peak, *spread, numbers=1)
     return Deconvolved(
         counts=result,
         error=error,
         noise_gain=growth,
-        sentence="plural scattering was taken out by Fourier-ratio deconvolution; the variance of "
-        f"white noise changes by {float(np.median(growth)):.2g}",
+        sentence="plural scattering is taken out by Fourier-ratio deconvolution"
+        + (
+            ""
+            if hasattr(counts, "dask")
+            else f"; the variance of white noise changes by {float(np.median(growth)):.2g}"
+        ),
     )
 
 
-def _checked(counts: np.ndarray, zero_loss: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    data = np.asarray(check_spectra("counts", counts), dtype=float)
-    peak = np.asarray(check_spectra("zero_loss", zero_loss), dtype=float)
-    if peak.shape not in (data.shape, data.shape[-1:]):
-        raise ParameterError(
-            f"zero_loss has shape {peak.shape}: expected {data.shape} or {data.shape[-1:]}"
-        )
-    if not (np.isfinite(data).all() and np.isfinite(peak).all()):
+def _beside(name: str, spectra: Any, shape: tuple[int, ...]) -> Any:
+    """Return spectra that belong to others, one for each or one for all."""
+    spectra = check_spectra(name, spectra)
+    if spectra.shape not in (shape, shape[-1:]):
+        raise ParameterError(f"{name} has shape {spectra.shape}: expected {shape} or {shape[-1:]}")
+    return spectra
+
+
+def _check_finite(*spectra: np.ndarray) -> None:
+    if not all(np.isfinite(part).all() for part in spectra):
         raise ParameterError(
             "the spectra hold NaN or infinite counts: repair or leave out those spectra"
         )
-    return data, peak
+
+
+def _joined(result: np.ndarray, error: np.ndarray, *numbers: np.ndarray) -> np.ndarray:
+    """Return two rows and some numbers of each spectrum in one row."""
+    columns = [np.broadcast_to(n, result.shape[:-1])[..., np.newaxis] for n in numbers]
+    return np.concatenate([result, error, *columns], axis=-1)
+
+
+def _each(
+    function: Callable[..., np.ndarray], counts: Any, *beside: Any, numbers: int
+) -> list[Any]:
+    """Return what a function joins of spectra and those beside them, a block at a time.
+
+    That are two rows and some numbers for each spectrum: arrays, or lazy ones if spectra are.
+    """
+    channels, axes = counts.shape[-1], counts.ndim
+    columns = 2 * channels + numbers
+    shared = [np.asarray(part) if part.ndim < axes else None for part in beside]
+    own = [part for part in beside if part.ndim == axes]
+
+    def run(counts: np.ndarray, *own: Any) -> np.ndarray:
+        out = np.empty((*counts.shape[:-1], columns))
+        for where, block in blocks(counts, most_bytes=_BLOCK_BYTES):
+            parts = (np.asarray(part[where]) for part in own)
+            out[where] = function(block, *(next(parts) if s is None else s for s in shared))
+        return out
+
+    if not hasattr(counts, "dask"):
+        joined = run(counts, *own)
+    else:
+        import dask.array as da
+
+        whole = counts.rechunk({axes - 1: -1})
+        matched = [da.asarray(part).rechunk((*whole.chunks[:-1], -1)) for part in own]  # type: ignore[no-untyped-call]
+        joined = da.map_blocks(  # type: ignore[no-untyped-call]
+            run,
+            whole,
+            *matched,
+            dtype=float,
+            chunks=(*whole.chunks[:-1], (columns,)),
+            meta=np.empty((0,) * axes),
+        )
+    rows = [joined[..., :channels], joined[..., channels : 2 * channels]]
+    return [*rows, *(joined[..., k] for k in range(2 * channels, columns))]
 
 
 def _padded(data: np.ndarray, more: int = 0) -> tuple[np.ndarray, int]:

@@ -19,6 +19,8 @@ _EDGE = 8
 """Channels on either side from which a step is judged."""
 _AROUND = 12
 """Channels around a spike from which the ratio of one spectrum to the mean is taken."""
+_BLOCK_BYTES = 2**24
+"""Of spectra that are searched for spikes at a time, in double precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,13 @@ class Fault:
 class Defects:
     """Single channels that do not show the specimen."""
 
-    spikes: np.ndarray
-    """True where a cosmic ray or the like hit, shape (..., E)."""
+    spikes: Any
+    """True where a cosmic ray or the like hit, shape (..., E); a lazy Dask array for lazy spectra,
+    in the same chunks along the map."""
     dead: np.ndarray
     """True for channels that are dead or hot in all spectra, shape (E,)."""
     sentence: str
-    """How many there are."""
+    """How many there are; spikes of lazy spectra are only found when they are computed."""
 
 
 def find_fault(
@@ -130,7 +133,7 @@ def find_fault(
 
 
 def find_defects(
-    counts: np.ndarray, *, gain: float = 1.0, read_noise: float = 0.0, resolution_channels: float
+    counts: Any, *, gain: float = 1.0, read_noise: float = 0.0, resolution_channels: float
 ) -> Defects:
     r"""Find spikes of cosmic rays and channels that are dead or hot.
 
@@ -142,7 +145,8 @@ def find_defects(
     Parameters
     ----------
     counts
-        Spectra, shape (..., E) [counts].
+        Spectra, shape (..., E), an array or a Dask array [counts]. They are read a block at a
+        time, twice: once for their sum, once for the spikes.
     gain
         Counts per electron.
     read_noise
@@ -173,48 +177,66 @@ def find_defects(
     >>> np.argwhere(find_defects(counts, resolution_channels=4).spikes).tolist()
     [[3, 50]]
     """
-    from scipy.ndimage import maximum_filter1d, uniform_filter1d
-
-    data = np.asarray(check_spectra("counts", counts), dtype=float)
+    data = check_spectra("counts", counts)
     check_number("gain", gain, 1e-9, 1e12, "counts per electron")
     check_number("read_noise", read_noise, 0, 1e12, "counts")
     check_number("resolution_channels", resolution_channels, 0.5, 1e5, "channels")
     channels = data.shape[-1]
-    rows = np.nan_to_num(data.reshape(-1, channels))
-    total = rows.sum(axis=0)
+    number = data.size // channels
+    total = np.zeros(channels)
+    for _, block in blocks(data):
+        total += np.nan_to_num(block).reshape(-1, channels).sum(axis=0)
     distance = 2 if resolution_channels >= 3 else 1
     sharpest = 2.0 ** (4 * distance**2 / resolution_channels**2)
 
-    bounds = _bounds(total[None], distance, sharpest)
     dead = np.zeros(channels, dtype=bool)
-    if len(rows) > 1:
-        p_dead = _unlikely(total[None], *bounds, sharpest, gain, len(rows) * read_noise**2)
+    if number > 1:
+        bounds = _bounds(total[None], distance, sharpest)
+        p_dead = _unlikely(total[None], *bounds, sharpest, gain, number * read_noise**2)
         dead = np.asarray(p_anywhere(p_dead[0], 2 * channels) < _FALSE_ALARM)
 
-    low, high = _bounds(rows, distance, sharpest)
-    if len(rows) > 1:
-        # Against the mean of the others, scaled by what is around: a white line is sharp in all.
-        size = 2 * _AROUND + 1
-        others = (total - rows) / (len(rows) - 1)
-        around = size * uniform_filter1d(rows, size, axis=-1) - rows
-        mean_around = size * uniform_filter1d(others, size, axis=-1) - others
-        scale = np.maximum(around, gain) / np.maximum(mean_around, gain)
-        # A channel to either side, for what is left of shifts.
-        expected = scale * maximum_filter1d(others, 3, axis=-1)
-        extra = expected**2 * gain / np.maximum(around, gain)
-        p_value = _upper(rows, expected, gain, read_noise**2 + extra)
-        p_value = np.where(rows > high, p_value, 1.0)
-    else:
-        p_value = _unlikely(rows, low, high, sharpest, gain, read_noise**2)
-        p_value = np.where(rows > high, p_value, 1.0)
-    spikes = np.asarray(p_anywhere(p_value, rows.size) < _FALSE_ALARM) & ~dead
-    found = int(spikes.sum())
+    def mark(spectra: np.ndarray) -> np.ndarray:
+        spikes = np.empty(spectra.shape, dtype=bool)
+        for where, block in blocks(spectra, most_bytes=_BLOCK_BYTES):
+            rows = np.nan_to_num(block.reshape(-1, channels))
+            low, high = _bounds(rows, distance, sharpest)
+            if number > 1:
+                p_value = _unlike_others(rows, (total - rows) / (number - 1), gain, read_noise**2)
+            else:
+                p_value = _unlikely(rows, low, high, sharpest, gain, read_noise**2)
+            p_value = np.where(rows > high, p_value, 1.0)
+            found = (p_anywhere(p_value, number * channels) < _FALSE_ALARM) & ~dead
+            spikes[where] = found.reshape(block.shape)
+        return spikes
+
+    hit = f"{int(dead.sum())} of {channels} channels dead or hot"
+    if hasattr(data, "dask"):
+        whole = data.rechunk({data.ndim - 1: -1})
+        lazy = whole.map_blocks(mark, dtype=bool, meta=np.empty((0,) * data.ndim, dtype=bool))
+        return Defects(spikes=lazy, dead=dead, sentence=f"{hit}; spikes are not yet counted")
+    spikes = mark(data)
     return Defects(
-        spikes=spikes.reshape(data.shape),
+        spikes=spikes,
         dead=dead,
-        sentence=f"{found} spikes in {rows.size} channels of all spectra; {int(dead.sum())} of "
-        f"{channels} channels dead or hot",
+        sentence=f"{int(spikes.sum())} spikes in {data.size} channels of all spectra; {hit}",
     )
+
+
+def _unlike_others(
+    rows: np.ndarray, others: np.ndarray, gain: float, read_variance: float
+) -> np.ndarray:
+    """Return the probability of channels above the mean of the others, scaled by what is around."""
+    from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+    # A white line is sharp in all.
+    size = 2 * _AROUND + 1
+    around = size * uniform_filter1d(rows, size, axis=-1) - rows
+    mean_around = size * uniform_filter1d(others, size, axis=-1) - others
+    scale = np.maximum(around, gain) / np.maximum(mean_around, gain)
+    # A channel to either side, for what is left of shifts.
+    expected = scale * maximum_filter1d(others, 3, axis=-1)
+    extra = expected**2 * gain / np.maximum(around, gain)
+    return _upper(rows, expected, gain, read_variance + extra)
 
 
 def _unusable(sentence: str) -> Fault:

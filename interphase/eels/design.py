@@ -13,6 +13,8 @@ FOOT_EV = 4.0
 _VARIATION = 0.1
 """Relative change of a column over one bin. Summing its channels loses the information that lies in
 the change: about a twelfth of this value's square, and no counts."""
+_SINGULAR = 1e-5
+"""Least singular value over the largest of a model that can be fitted, with columns of length 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +29,27 @@ class Design:
     """Counts per bin and unit of a parameter, shape (C, B, P): first elements whose strength is a
     number of atoms, then others, then what near-edge structure is free to do, then the
     background."""
+    edges: np.ndarray
+    """The first N of these columns channel by channel, shape (C, E, N)."""
+    near_edge: np.ndarray
+    """Whether a channel lies in a near-edge window, shape (E,)."""
     quantified: int
     """Number K of elements whose strength is a number of atoms."""
-    background: Background
-    """What the last parameters mean."""
+    backgrounds: Sequence[Background]
+    """What the last parameters mean in each class."""
 
     def binned(self, spectra: np.ndarray) -> np.ndarray:
         """Return the counts of the bins of spectra (..., E), shape (..., B)."""
         return np.add.reduceat(spectra, self.starts, axis=-1)
+
+    def confused(self) -> list[int]:
+        """Return which of the first N parameters the bins cannot tell apart, none if they can."""
+        matrix = self.matrix.mean(axis=0)
+        _, values, rows = np.linalg.svd(matrix / np.linalg.norm(matrix, axis=0))
+        if len(values) == matrix.shape[1] and values[-1] > _SINGULAR * values[0]:
+            return []
+        edges = np.abs(rows[-1, : self.edges.shape[-1]])
+        return [int(k) for k in np.flatnonzero(edges > 0.1 * edges.max())]
 
     @property
     def widths(self) -> np.ndarray:
@@ -63,19 +78,35 @@ def loss_kernel(
 
 
 def scattered(shape: np.ndarray, kernel: np.ndarray, zero_loss: int, channels: int) -> np.ndarray:
-    """Return an edge after plural scattering; its shape goes on `zero_loss` channels beyond."""
+    """Return losses (E, ...) after plural scattering; they go on `zero_loss` channels beyond."""
     from scipy.signal import fftconvolve
 
-    return np.asarray(fftconvolve(shape, kernel)[zero_loss : zero_loss + channels])
+    if not shape.size:
+        return shape[:channels]
+    along = kernel.reshape(-1, *[1] * (shape.ndim - 1))
+    return np.asarray(fftconvolve(shape, along, axes=0)[zero_loss : zero_loss + channels])
+
+
+def near_edge_windows(
+    energy_ev: np.ndarray, onsets_ev: Sequence[float], near_edge_ev: float
+) -> np.ndarray:
+    """Return which channels lie in the window of each onset, shape (onsets, E)."""
+    onsets = np.array(onsets_ev if near_edge_ev > 0 else [], dtype=float)[:, np.newaxis]
+    return np.asarray((energy_ev >= onsets - FOOT_EV) & (energy_ev < onsets + near_edge_ev))
 
 
 def bin_starts(
-    columns: np.ndarray, energy_ev: np.ndarray, onsets_ev: Sequence[float], near_edge_ev: float
+    columns: np.ndarray,
+    energy_ev: np.ndarray,
+    onsets_ev: Sequence[float],
+    near_edge_ev: float,
+    parts: int = 1,
 ) -> np.ndarray:
     """Return the first channels of bins within which no column changes by much.
 
     The near-edge structure of an edge moves its events about within a window. The window is one
-    bin, up to where another begins, so the structure cannot matter and need not be known.
+    bin, up to where another begins, so the structure cannot matter and need not be known; or it
+    is a few, between which events are free to move.
 
     Parameters
     ----------
@@ -88,6 +119,8 @@ def bin_starts(
     near_edge_ev
         Width of the windows above the onsets [eV]; with 0 the columns are trusted channel by
         channel.
+    parts
+        Bins of a window.
 
     Returns
     -------
@@ -97,89 +130,89 @@ def bin_starts(
     middle = (columns[1:] + columns[:-1]) / 2 + 0.02 * columns.max(axis=0)
     change = np.max(np.abs(np.diff(columns, axis=0)) / middle, axis=1)
     begins = np.append(True, np.diff(np.floor(np.cumsum(change) / _VARIATION), prepend=0) > 0)
-    if near_edge_ev > 0 and len(onsets_ev):
-        windows = [
-            (energy_ev >= onset - FOOT_EV) & (energy_ev < onset + near_edge_ev)
-            for onset in onsets_ev
-        ]
-        within = np.any(windows, axis=0)
-        begins &= ~within
-        begins[1:] |= within[:-1] & ~within[1:]
-        begins[[int(np.argmax(window)) for window in windows]] = True
-        begins[0] = True
+    windows = near_edge_windows(energy_ev, onsets_ev, near_edge_ev)
+    within = np.asarray(windows.any(axis=0))
+    begins &= ~within
+    begins[1:] |= within[:-1] & ~within[1:]
+    for window in windows:
+        begins[[part[0] for part in np.array_split(np.flatnonzero(window), parts) if len(part)]] = (
+            True
+        )
+    begins[0] = True
     return np.flatnonzero(begins)
 
 
-def exchanges(
-    starts: np.ndarray, energy_ev: np.ndarray, onsets_ev: Sequence[float], near_edge_ev: float
-) -> np.ndarray:
-    """Return what lets near-edge structure move events into the window of a later edge.
+def exchanges(starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Return what lets near-edge structure move events from one bin of windows to the next.
 
     Parameters
     ----------
     starts
         First channel of each bin.
-    energy_ev
-        Energy losses of the channels [eV], shape (E,).
-    onsets_ev
-        Onsets of the edges in the model [eV].
-    near_edge_ev
-        Width of the windows above the onsets [eV].
+    windows
+        Which channels lie in the near-edge window of each edge in the model, shape (edges, E).
 
     Returns
     -------
     ndarray
-        One column for each bin's start within a window, +1 in the bin before it and -1 in the
-        bin that begins there, shape (B, cuts).
+        One column for each bin that begins within a window, of sum 1 in the bin before it and of
+        sum -1 in itself, shape (E, cuts).
     """
-    columns = []
-    for b in range(1, len(starts)):
-        energy = energy_ev[starts[b]]
-        before = energy_ev[starts[b] - 1]
-        # At the end of a window near-edge structure ends too.
-        if near_edge_ev > 0 and any(
-            before >= onset - FOOT_EV and energy < onset + near_edge_ev for onset in onsets_ev
-        ):
-            column = np.zeros(len(starts))
-            column[b - 1], column[b] = 1.0, -1.0
-            columns.append(column)
-    return np.stack(columns, axis=1) if columns else np.zeros((len(starts), 0))
+    # At the end of a window near-edge structure ends too.
+    cuts = [
+        b for b in range(1, len(starts)) if windows[:, starts[b] - 1 : starts[b] + 1].all(1).any()
+    ]
+    ends = np.append(starts[1:], windows.shape[1])
+    columns = np.zeros((windows.shape[1], len(cuts)))
+    for column, b in zip(columns.T, cuts, strict=True):
+        column[starts[b - 1] : starts[b]] = 1 / (starts[b] - starts[b - 1])
+        column[starts[b] : ends[b]] = -1 / (ends[b] - starts[b])
+    return columns
 
 
-def free_windows(
-    starts: np.ndarray, energy_ev: np.ndarray, onsets_ev: Sequence[float], near_edge_ev: float
-) -> np.ndarray:
+def free_windows(starts: np.ndarray, windows: np.ndarray) -> np.ndarray:
     """Return what frees the sum of a near-edge window from the edge: white lines are no part of it.
 
     Parameters
     ----------
     starts
         First channel of each bin.
-    energy_ev
-        Energy losses of the channels [eV], shape (E,).
-    onsets_ev
-        Onsets of the edges with white lines [eV].
-    near_edge_ev
-        Width of the windows above the onsets [eV].
+    windows
+        Which channels lie in the near-edge window of each edge with white lines, shape (edges, E).
 
     Returns
     -------
     ndarray
-        One column for each such edge, 1 in the first bin of its window, shape (B, edges).
+        One column for each such edge, of sum 1 in the first bin of its window, shape (E, edges).
     """
-    number = len(onsets_ev) if near_edge_ev > 0 else 0
-    columns = np.zeros((len(starts), number))
-    for column, onset in zip(columns.T, onsets_ev, strict=False):
-        column[np.searchsorted(energy_ev[starts], onset - FOOT_EV)] = 1.0
+    columns = np.zeros(windows.T.shape)
+    for column, window in zip(columns.T, windows, strict=True):
+        first = int(np.argmax(window))
+        after = starts[starts > first]
+        end = after[0] if len(after) else len(window)
+        column[first:end] = 1 / (end - first)
     return columns
+
+
+def _independent(columns: np.ndarray) -> np.ndarray:
+    """Return columns (E, M) without those that are sums of others before them.
+
+    White lines in windows between which events are free to move are one freedom.
+    """
+    kept: list[int] = []
+    for m in range(columns.shape[1]):
+        if np.linalg.matrix_rank(columns[:, [*kept, m]]) > len(kept):
+            kept.append(m)
+    return columns[:, kept]
 
 
 def shared_design(
     edges: Mapping[str, Sequence[Edge]],
-    background: Background,
+    backgrounds: Sequence[Background],
     *,
     kernels: Sequence[tuple[np.ndarray, int]],
     near_edge_ev: float,
+    parts: int = 1,
     starts: np.ndarray | None = None,
 ) -> Design:
     """Return the model of some elements on a background, for each class of thickness.
@@ -189,12 +222,14 @@ def shared_design(
     edges
         Element → its edges, on the channels of the background and those beyond that a kernel
         reaches; they share one strength. Elements that are no number of atoms come last.
-    background
-        Shape on the channels.
+    backgrounds
+        Shapes on the channels for each class.
     kernels
         Low loss of each class and its channel of zero loss, from `loss_kernel`.
     near_edge_ev
         Width of the near-edge windows [eV].
+    parts
+        Bins of a window, see `bin_starts`.
     starts
         Bins, where other models are to be compared with this one.
 
@@ -203,42 +238,32 @@ def shared_design(
     Design
         In counts per 1/nm² and electron for elements.
     """
-    energy = background.energy_ev
-    smooth = background.columns
-    elements = np.stack(
-        [
-            np.stack(
-                [
-                    scattered(
-                        np.sum([edge.per_channel_nm2 for edge in own], axis=0),
-                        kernel,
-                        zero_loss,
-                        len(energy),
-                    )
-                    for own in edges.values()
-                ],
-                axis=1,
-            )
-            if edges
-            else np.zeros((len(energy), 0))
-            for kernel, zero_loss in kernels
-        ]
+    energy = backgrounds[0].energy_ev
+    atoms = np.stack(
+        [np.sum([edge.per_channel_nm2 for edge in own], axis=0) for own in edges.values()], axis=1
     )
+    elements = np.stack([scattered(atoms, *kernel, len(energy)) for kernel in kernels])
     onsets = [edge.onset_ev for own in edges.values() for edge in own]
     if starts is None:
-        positive = np.concatenate([*elements, background.columns[:, :1]], axis=1)
-        starts = bin_starts(positive, energy, onsets, near_edge_ev)
-    lines = [e.onset_ev for own in edges.values() for e in own if e.white_lines]
-    cuts = exchanges(starts, energy, onsets, near_edge_ev)
-    free = free_windows(starts, energy, lines, near_edge_ev)
-    common = np.concatenate([cuts, free, np.add.reduceat(smooth, starts, axis=0)], axis=1)
-    matrix = np.stack(
-        [np.concatenate([np.add.reduceat(own, starts, axis=0), common], axis=1) for own in elements]
+        positive = np.concatenate([*elements, *(b.columns[:, :1] for b in backgrounds)], axis=1)
+        starts = bin_starts(positive, energy, onsets, near_edge_ev, parts)
+    windows = near_edge_windows(energy, onsets, near_edge_ev)
+    lines = near_edge_windows(
+        energy, [e.onset_ev for own in edges.values() for e in own if e.white_lines], near_edge_ev
     )
+    moved = _independent(
+        np.concatenate([exchanges(starts, windows), free_windows(starts, lines)], axis=1)
+    )
+    matrix = [
+        np.concatenate([own, scattered(moved, *kernel, len(energy)), background.columns], axis=1)
+        for own, kernel, background in zip(elements, kernels, backgrounds, strict=True)
+    ]
     return Design(
         starts=starts,
         channels=len(energy),
-        matrix=np.ascontiguousarray(matrix),
+        matrix=np.ascontiguousarray(np.add.reduceat(matrix, starts, axis=1)),
+        edges=elements,
+        near_edge=np.any(windows, axis=0),
         quantified=sum(all(edge.quantitative for edge in own) for own in edges.values()),
-        background=background,
+        backgrounds=backgrounds,
     )

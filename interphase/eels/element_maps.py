@@ -22,6 +22,34 @@ FITTED, TOO_FEW, NEGATIVE, RUNAWAY, UNLIKE, UNUSABLE = range(len(PIXEL_VERDICTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FittedCurves:
+    """Fitted spectra on their channels, to be drawn; in electrons per channel.
+
+    Of a near-edge window the fit uses the sum alone, and smooth cross-sections are drawn there:
+    what is left over in it is fine structure, white lines among it, not a poor fit. Curves are NaN
+    where there is no answer.
+    """
+
+    energy_ev: np.ndarray
+    """Energy losses of the channels that were fitted [eV], shape (E,)."""
+    recorded: np.ndarray
+    """Counts over gain, shape (..., E)."""
+    fitted: np.ndarray
+    """Background and all edges, shape (..., E)."""
+    background: np.ndarray
+    """Shape (..., E)."""
+    names: tuple[str, ...]
+    """The N edges or sets of edges that share a strength, keys of `ElementMaps.edges`: the K
+    elements first, then edges of unknown cross-section."""
+    parts: np.ndarray
+    """What each of them adds to the background, shape (..., N, E)."""
+    residual: np.ndarray
+    """What was recorded less what was fitted, over its standard error, shape (..., E)."""
+    near_edge: np.ndarray
+    """Whether a channel lies in a near-edge window, shape (E,)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ElementMaps:
     """Areal densities of elements, how well they are known, and what could have been seen.
 
@@ -64,6 +92,8 @@ class ElementMaps:
     """What the maps are worth."""
     sentence: str
     """The same in words."""
+    curves: FittedCurves | None = None
+    """The fits on their channels, where `ElementOptions.curves` asks for them."""
 
     @property
     def areal_density_per_nm2(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -60,6 +60,9 @@ class Fingerprint:
     """Species whose C K peak must be seen before this one is claimed."""
     missing: tuple[str, ...] = ()
     """What no source could be found for."""
+    atoms: Mapping[str, float] = field(default_factory=dict)
+    """Element → how many of its atoms there are for those of the others; of a kind of carbon, what
+    its atoms are bonded to at the least."""
 
     def of(self, edge: str) -> tuple[Feature, ...]:
         """Return the features of an edge."""

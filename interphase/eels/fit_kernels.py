@@ -305,10 +305,14 @@ def poisson_fits(
         active[:] = True
         for k in range(-1, elements):
             # Round -1 is for the parameters as they are, round k for none of element k.
+            clipped = False
             for i in range(bins):
                 trial[i] = mean[i]
                 if k >= 0:
-                    trial[i] = max(mean[i] - design[i, k] * b[k], 0.05 * mean[i])
+                    trial[i] = mean[i] - design[i, k] * b[k]
+                    if trial[i] < 0.05 * mean[i]:
+                        trial[i] = 0.05 * mean[i]
+                        clipped = True
             _information(design, trial, active, matrix)
             if not _factor(matrix):
                 state[n] = NO_MAXIMUM
@@ -325,7 +329,8 @@ def poisson_fits(
             step[:] = 0.0
             step[k] = 1.0
             _solve(matrix, step)
-            absent[n, k, 0] = step[k]
+            # What leaves less than nothing was held up by other parameters, which would change too.
+            absent[n, k, 0] = max(step[k], covariance[n, k, k]) if clipped else step[k]
             growth = 0.0
             for i in range(bins):
                 weight = 0.0

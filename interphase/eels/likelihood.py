@@ -178,25 +178,27 @@ def usual_spectrum(design: Design, total: np.ndarray, offset: float) -> np.ndarr
     return None if fit.failed[0] else fit.parameters[0]
 
 
-def judge(fits: Fits, design: Design, matrix: np.ndarray, electrons: np.ndarray) -> np.ndarray:
+def judge(
+    fits: Fits, background: Background, matrix: np.ndarray, electrons: np.ndarray
+) -> np.ndarray:
     """Return an index into `PIXEL_VERDICTS` for each spectrum, shape (N,).
 
     Parameters
     ----------
     fits
         Their fits.
-    design
-        The model.
+    background
+        What the last columns mean.
     matrix
         The model's columns, shape (B, P).
     electrons
         What was counted of each spectrum, readout noise not included, shape (N,).
     """
     verdict = np.full(len(fits.failed), FITTED, dtype=np.int8)
-    dof = max(len(design.starts) - matrix.shape[1], 1)
+    dof = max(matrix.shape[0] - matrix.shape[1], 1)
     excess = (fits.chi_square[:, 0] - dof) / np.sqrt(fits.chi_square[:, 1])
     verdict[excess > _UNLIKE_SIGMA] = UNLIKE
-    negative, runaway = impossible_backgrounds(fits, design.background)
+    negative, runaway = impossible_backgrounds(fits, background)
     verdict[runaway] = RUNAWAY
     verdict[negative] = NEGATIVE
     verdict[fits.failed | (electrons < _FEWEST_PER_PARAMETER * matrix.shape[1])] = TOO_FEW
@@ -213,6 +215,9 @@ def impossible_backgrounds(fits: Fits, background: Background) -> tuple[np.ndarr
     variance = np.einsum("bp,npq,bq->nb", columns, covariance, columns)
     error = np.sqrt(np.maximum(variance, 0.0))
     exponent, slope = background.exponents(own)
+    if background.kind == "plasmon tail":
+        # It may rise between two plasmons, where it begins.
+        exponent, slope = exponent[:, 1:], slope[:, 1:]
     with np.errstate(invalid="ignore"):
         wide = _SIGNIFICANT * np.sqrt(np.einsum("nek,nkl,nel->ne", slope, covariance, slope))
         runaway = (exponent + wide < EXPONENTS[0]) | (exponent - wide > EXPONENTS[1])

@@ -15,6 +15,12 @@ GROUPS = 64
 """Sums of neighbouring pixels from which the background is chosen."""
 _THICKNESS_STEP = 0.02
 """Width of a class of relative thickness, within which pixels share their plural scattering."""
+_LOSS_STEP_EV = 0.5
+"""Width of a class of mean loss [eV]: materials differ in it, and so do the tails of plasmons."""
+_LOSSES_EV = (3.0, 50.0)
+"""Range of losses that are averaged [eV]."""
+_ENOUGH = 1000
+"""Losses from which on their mean is known better than half such a class."""
 Kernel = tuple[np.ndarray, int]
 """A low loss of sum 1 on the step of the spectra, and the place of zero loss in it."""
 
@@ -120,15 +126,20 @@ class LowLoss:
             raise ParameterError(
                 f"the low loss begins at {energy[0]:g} eV: expected its zero-loss peak, at 0 eV"
             )
-        total, zero = np.empty(data.shape[:-1]), np.empty(data.shape[:-1])
+        lost = (energy > _LOSSES_EV[0]) & (energy < _LOSSES_EV[1])
+        total = np.empty(data.shape[:-1])
         sums: dict[int, np.ndarray] = {}
         labels = np.empty(data.shape[:-1], dtype=np.intp)
         for where, block in blocks(data):
             clean = np.nan_to_num(block)
-            total[where], zero[where] = clean.sum(axis=-1), clean[..., peak].sum(axis=-1)
+            total[where] = clean.sum(axis=-1)
+            losses = clean[..., lost].sum(axis=-1)
             with np.errstate(divide="ignore", invalid="ignore"):
-                depth = np.log(total[where] / zero[where]) / _THICKNESS_STEP
-            labels[where] = np.nan_to_num(depth, nan=0.0, posinf=0.0).clip(0, 300)
+                depth = np.log(total[where] / clean[..., peak].sum(axis=-1)) / _THICKNESS_STEP
+                mean = clean[..., lost] @ energy[lost] / losses / _LOSS_STEP_EV
+            depth = np.nan_to_num(depth, nan=0.0, posinf=0.0).clip(0, 300).astype(int)
+            enough = losses > _ENOUGH * gain
+            labels[where] = 1000 * depth + np.where(enough, np.nan_to_num(mean), 0).astype(int)
             for label in np.unique(labels[where]):
                 own = clean[labels[where] == label].reshape(-1, clean.shape[-1]).sum(axis=0)
                 sums[int(label)] = sums.get(int(label), 0.0) + own

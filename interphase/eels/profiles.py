@@ -7,11 +7,12 @@ steps are independent.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from interphase.assessment import Assessment
-from interphase.eels.checks import check_number
+from interphase.eels.checks import blocks, check_number, check_spectra, usable
 from interphase.errors import ParameterError
 
 # Standard errors that an amount must have for its place to be told.
@@ -42,6 +43,44 @@ class Profile:
             )
         if not (np.isfinite(self.standard_error).all() and (self.standard_error > 0).all()):
             raise ParameterError("a profile has standard errors that are not above 0: give each")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Steps:
+    """Spectra summed into steps of distance."""
+
+    distance_a: np.ndarray
+    """Mean distance of each step's pixels [Å], shape (B,), rising."""
+    spectra: np.ndarray
+    """Sum of their spectra [counts], shape (B, E)."""
+    pixels: np.ndarray
+    """Number of pixels in each sum, shape (B,)."""
+    step_a: float
+    """Width of a step [Å]."""
+
+    def profile(self, value: np.ndarray, *, standard_error: np.ndarray) -> Profile:
+        """Return what was measured of the sums as a profile, without what is no number.
+
+        Parameters
+        ----------
+        value, standard_error
+            Of each sum, shape (B,).
+
+        Returns
+        -------
+        Profile
+            The profile.
+        """
+        shapes = {np.shape(value), np.shape(standard_error), self.distance_a.shape}
+        if len(shapes) != 1:
+            raise ParameterError(f"values, errors and steps have shapes {shapes}: expected one")
+        known = np.isfinite(value) & np.isfinite(standard_error)
+        return Profile(
+            distance_a=self.distance_a[known],
+            value=np.asarray(value, dtype=float)[known],
+            standard_error=np.asarray(standard_error, dtype=float)[known],
+            step_a=self.step_a,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +209,87 @@ def distance_from_interface(electrode: np.ndarray, *, pixel_size_a: float) -> np
     return np.asarray(np.where(mask, 0.5 - inside, outside - 0.5) * pixel_size_a)
 
 
+def sum_steps(
+    spectra: Any, *, distance_a: np.ndarray, step_a: float, read_noise: float = 0.0
+) -> Steps:
+    """Return the spectra of a map summed into steps of distance, to be measured as sums.
+
+    For doses at which pixels by themselves have no answer: what is left out of a map for lack of
+    electrons is left out by chance of its counts, and biases the mean of what remains. Core and low
+    loss of the same pixels are summed with the same distances.
+
+    Parameters
+    ----------
+    spectra
+        Counts, shape (M, N, E), aligned; a Dask array is read a chunk at a time.
+    distance_a
+        Distance of each pixel [Å], shape (M, N), from `distance_along_line` or
+        `distance_from_interface`; pixels that are NaN are left out.
+    step_a
+        Width of a step [Å].
+    read_noise
+        Standard deviation of the read noise of `spectra` [counts].
+
+    Returns
+    -------
+    Steps
+        Sums of the spectra that hold nothing but counts, in each step that has any.
+
+    Raises
+    ------
+    ParameterError
+        Shapes differ, or fewer than three steps hold pixels.
+
+    Examples
+    --------
+    >>> distance = np.tile(np.arange(4.0), (5, 1))
+    >>> steps = sum_steps(np.ones((5, 4, 7)), distance_a=distance, step_a=1.0)
+    >>> steps.distance_a.tolist(), steps.spectra[0].tolist()
+    ([0.0, 1.0, 2.0, 3.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0])
+    """
+    data = check_spectra("spectra", spectra)
+    distance = np.array(distance_a, dtype=float)
+    if distance.shape != data.shape[:-1]:
+        raise ParameterError(
+            f"spectra have shape {data.shape} and distance_a {distance.shape}: expected "
+            f"{data.shape[:-1]}"
+        )
+    place, _, _ = _placed(distance, step_a)
+    sums = np.zeros((place.max() + 1, data.shape[-1]))
+    for where, block in blocks(data):
+        distance[where][~usable(block, read_noise)] = np.nan
+        used = np.isfinite(distance[where])
+        np.add.at(sums, place[where][used], block[used])
+    # Steps without any usable spectrum are none.
+    kept = np.unique(place[np.isfinite(distance)])
+    _, number, far = _placed(distance, step_a)
+    return Steps(distance_a=far, spectra=sums[kept], pixels=number, step_a=float(step_a))
+
+
+def _placed(distance: np.ndarray, step_a: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the step of each pixel, -1 outside, pixels of each step and their mean distance."""
+    check_number("step_a", step_a, 1e-6, 1e9, "Å")
+    used = np.isfinite(distance)
+    # Distances that are the same but for rounding belong to the same step.
+    step = np.floor(distance[used] / step_a + 1e-9).astype(int)
+    _, found, number = np.unique(step, return_inverse=True, return_counts=True)
+    if len(number) < 3:
+        raise ParameterError(
+            f"{used.sum()} pixels fall into {len(number)} steps of {step_a:g} Å: expected at least "
+            "3; take smaller steps or a longer line, and where pixels hold too few electrons for a "
+            "number measure sums of them, by sum_steps"
+        )
+    place = np.full(distance.shape, -1)
+    place[used] = found
+    return place, number, np.bincount(found, distance[used]) / number
+
+
 def measure_profile(
     values: np.ndarray, *, variance: np.ndarray, distance_a: np.ndarray, step_a: float
 ) -> Profile:
     """Return a map against distance, along a line or the normal of an interface.
+
+    Not for maps that lack pixels for want of electrons: see `sum_steps`.
 
     Parameters
     ----------
@@ -206,25 +322,18 @@ def measure_profile(
     ... ).value.tolist()
     [2.0, 2.0, 4.0]
     """
-    check_number("step_a", step_a, 1e-6, 1e9, "Å")
     arrays = [np.asarray(a, dtype=float) for a in (values, variance, distance_a)]
     if len({a.shape for a in arrays}) != 1:
         raise ParameterError(
             f"values, variance and distance_a have shapes {[a.shape for a in arrays]}: expected one"
         )
-    used = np.isfinite(arrays[0]) & np.isfinite(arrays[1]) & np.isfinite(arrays[2])
-    value, spread, distance = (a[used] for a in arrays)
-    if (spread < 0).any():
-        raise ParameterError(f"variance goes down to {spread.min():g}: expected at least 0")
-    step = np.floor(distance / step_a).astype(int)
-    _, place, number = np.unique(step, return_inverse=True, return_counts=True)
-    if len(number) < 3:
-        raise ParameterError(
-            f"{used.sum()} pixels fall into {len(number)} steps of {step_a:g} Å: expected at least "
-            "3; take smaller steps or a longer line"
-        )
-    mean, far = (np.bincount(place, a) / number for a in (value, distance))
-    error = np.sqrt(np.bincount(place, spread)) / number
+    value, spread, distance = arrays
+    used = np.logical_and.reduce([np.isfinite(a) for a in arrays])
+    if (spread[used] < 0).any():
+        raise ParameterError(f"variance goes down to {spread[used].min():g}: expected at least 0")
+    place, number, far = _placed(np.where(used, distance, np.nan), step_a)
+    mean = np.bincount(place[used], value[used]) / number
+    error = np.sqrt(np.bincount(place[used], spread[used])) / number
     if not (error > 0).all():
         raise ParameterError(
             "variance is 0 throughout a step: where nothing was counted it is that of what was "

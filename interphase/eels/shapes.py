@@ -5,6 +5,7 @@ from fixed low-discrepancy sequences, so that the same question has the same ans
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -25,6 +26,9 @@ FALL = (1.5, 4.5)
 LEAST_SHARE = 0.15
 # Peaks of an edge of which nothing is known, and the most it may have.
 UNKNOWN_PEAKS = 3
+# Spectra whose products with all shapes stay near the processor, and χ² of an edge up to which they
+# are of single precision.
+_AT_ONCE, _FEW_DIGITS = 64, 1e4
 
 
 def shapes_of(
@@ -132,37 +136,110 @@ def _edge(
     return np.asarray(shapes / shapes.sum(axis=0))
 
 
-def fit_shapes(
-    net: np.ndarray, variance: np.ndarray, shapes: np.ndarray, energy_ev: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return counts of an edge (P, K), their information, and the misfit with each shape.
+def weigh(
+    net: np.ndarray, variance: np.ndarray, shapes: np.ndarray, energy_ev: np.ndarray, *, alike: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log evidence of each label (P, L), and what is said of the edge (P, 4).
 
-    A constant and a slope, that a background may have left, are fitted beside each shape.
+    A constant and a slope, that a background may have left, are fitted beside each shape. The last
+    are counts, their error with that of the shapes, least misfit per degree of freedom, and error
+    by counting alone.
+
+    Parameters
+    ----------
+    net, variance
+        Spectra and their variance, (P, E).
+    shapes
+        Shapes of each label, (L, E, D).
+    energy_ev
+        Shape (E,).
+    alike
+        Shapes among the best that count alike.
     """
-    weight = 1 / variance
+    labels, channels, number = shapes.shape
     x = energy_ev - energy_ev.mean()
+    # What is fitted beside a shape may as well be taken out of it: fewer digits cancel.
+    shapes = shapes.swapaxes(0, 1).reshape(channels, labels * number)
+    beside = np.column_stack([np.ones(channels) / np.sqrt(channels), x / np.sqrt((x**2).sum())])
+    shapes = shapes - beside @ (beside.T @ shapes)
+    weight = 1 / variance
     one = np.broadcast_to(1 / np.sqrt(weight.sum(axis=1, keepdims=True)), net.shape)
     slope = x - (weight * x * one).sum(axis=1, keepdims=True) * one
-    slope /= np.sqrt((weight * slope**2).sum(axis=1, keepdims=True))
-    information = weight @ shapes**2
-    moment = (weight * net) @ shapes
-    left = (weight * net**2).sum(axis=1)
+    slope = slope / np.sqrt((weight * slope**2).sum(axis=1, keepdims=True))
+    rest = net
     for base in (one, slope):
-        overlap, amount = (weight * base) @ shapes, (weight * base * net).sum(axis=1)
-        information -= overlap**2
-        moment -= overlap * amount[:, None]
-        left -= amount**2
-    information = np.maximum(information, 1e-300)
-    counts = moment / information
-    return counts, information, np.maximum(left[:, None] - counts * moment, 0)
+        rest = rest - (weight * base * rest).sum(axis=1, keepdims=True) * base
+    left = (weight * rest**2).sum(axis=1)
+    # Seven digits do unless the misfit without any shape is far more than that with one.
+    digits = np.float32 if left.max() < _FEW_DIGITS else np.float64
+    shapes = shapes.astype(digits)
+    squared = shapes**2
+    log, values = np.empty((len(net), labels)), np.empty((len(net), 4))
+    for start in range(0, len(net), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        w = weight[rows]
+        constant, sloping, moment = (
+            (w * part[rows]).astype(digits) @ shapes for part in (one, slope, rest)
+        )
+        information = w.astype(digits) @ squared - constant**2 - sloping**2
+        log[rows], values[rows] = _weights(
+            np.maximum(information, 1e-30).reshape(-1, labels, number),
+            moment.reshape(-1, labels, number),
+            left[rows],
+            channels - 3,
+            alike,
+        )
+    return log, values
 
 
-def log_evidence(
-    counts: np.ndarray, information: np.ndarray, misfit: np.ndarray, scale: np.ndarray
-) -> np.ndarray:
-    """Return the logarithm of the evidence of each shape for an unknown positive amount."""
-    from scipy.special import log_ndtr
+def _weights(
+    information: np.ndarray, moment: np.ndarray, left: np.ndarray, freedom: int, alike: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `weigh` does, from the fits of all shapes (P, L, D)."""
+    from interphase.eels.species_kernels import next_lowest, shape_sums
 
-    certainty = information / scale[:, None]
-    found = -misfit / scale[:, None] / 2 - np.log(certainty) / 2
-    return np.asarray(found + log_ndtr(counts * np.sqrt(certainty)))
+    # What a shape takes from the misfit; a negative amount is no fit: as if nothing were there.
+    taken = np.maximum(moment, 0) ** 2 / information
+    most = taken.max(axis=2)
+    behind = most.max(axis=1, keepdims=True) - most
+    least = np.maximum(left - most.max(axis=1), 0)
+    lacking = (most[..., None] - taken).astype(np.float32)
+    others = (behind[..., None] + lacking).reshape(len(left), -1).astype(np.float32)
+    scale = np.maximum(np.maximum(least / freedom, next_lowest(others, alike) / 2), 1.0)
+    likelihood = np.exp(lacking * (-0.5 / scale[:, None, None]).astype(np.float32))
+    rows = np.arange(len(left))
+    first = taken.reshape(len(left), -1).argmax(axis=1)
+    about = np.divide(*(a.reshape(len(left), -1)[rows, first] for a in (moment, information)))
+    about, scales, information, moment = (
+        a.astype(np.float32) for a in (about, scale, information, moment)
+    )
+    sums = shape_sums(likelihood, information, moment, about, scales, _positive()).astype(float)
+    log = np.log(sums[..., 0]) - (least[:, None] + behind) / (2 * scale[:, None])
+    share = np.exp(-behind / (2 * scale[:, None]))
+    total, off, squares, spread = (share[..., None] * sums).sum(axis=1).T
+    noise = np.maximum(least / freedom, 1) / scale * spread / total
+    best = np.argmax((likelihood.max(axis=2) * share), axis=1)
+    shape = np.argmax(likelihood[rows, best], axis=1)
+    values = [
+        about + off / total,
+        np.sqrt(noise + np.maximum(squares / total - (off / total) ** 2, 0)),
+        least / freedom,
+        1 / np.sqrt(information[rows, best, shape]),
+    ]
+    return log, np.column_stack(values)
+
+
+@cache
+def _positive() -> np.ndarray:
+    """Return the integral of a likelihood over amounts above 0, as a share of all amounts.
+
+    For an amount z standard errors above 0, in even steps; where it is below 0, over the likelihood
+    at 0, not at its maximum.
+    """
+    from scipy.special import erfcx, ndtr
+
+    from interphase.eels.species_kernels import LOWEST, STEPS
+
+    z = np.arange(LOWEST, 6, 1 / STEPS) + 0.5 / STEPS
+    share = np.where(z > 0, ndtr(z), erfcx(-np.minimum(z, 0) / np.sqrt(2)) / 2)
+    return np.asarray(share, dtype=np.float32)

@@ -1,7 +1,8 @@
 """What spectra, peaks and plasmons say of every set of species, edge by edge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -13,16 +14,17 @@ from interphase.eels.fingerprints import (
     FingerprintTable,
     fingerprint_table,
 )
+from interphase.eels.likelihood import in_threads
 from interphase.eels.shapes import (
     ABOVE_EV,
     BELOW_EV,
     DRAWN,
     FWHM,
     MOST_DRAWN,
-    fit_shapes,
-    log_evidence,
     shapes_of,
+    weigh,
 )
+from interphase.eels.species_atoms import Atoms, atoms_evidence
 from interphase.errors import ParameterError
 
 CARBON = "C_K"
@@ -43,6 +45,11 @@ PLASMONS_EV, _WRONG = (18.0, 7.0), 0.1
 # Shapes among the best that count alike, a share of all and a least number: fewer would be a matter
 # of which were drawn.
 _ALIKE, _LEAST_ALIKE = 0.0025, 10
+# Power of the likelihood of an edge: the shapes of nature are not those of the table. Chosen on
+# drawn shapes whose places, widths and shares lie outside the table's ranges.
+_TRUST = 0.7
+# Spectra that are judged at once.
+_AT_ONCE = 4096
 
 
 class Hypotheses:
@@ -145,7 +152,7 @@ def windows_of(
                 starts=starts,
                 stop=stop,
                 energy_ev=energy,
-                shapes=np.concatenate(shapes, axis=1),
+                shapes=np.stack(shapes),
                 labels=labels,
                 of_hypothesis=of_hypothesis,
                 peak=_peak_shapes(energy, axis_error_ev, resolution_ev) if edge == CARBON else None,
@@ -209,6 +216,8 @@ class Evidence:
 
     def look(self, where: tuple[slice, ...], net: np.ndarray, variance: np.ndarray) -> None:
         """Take in what a block of spectra says."""
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
         channels = net.shape[-1]
         flat, spread = net.reshape(-1, channels), variance.reshape(-1, channels)
         good = np.isfinite(flat).all(axis=1) & np.isfinite(spread).all(axis=1)
@@ -222,18 +231,22 @@ class Evidence:
             log = np.zeros((len(flat), len(window.labels)))
             values = np.full((len(flat), 5), np.nan)
             if good.any():
-                log[good], values[good] = _look_at(window, flat[good], spread[good])
-            seen = values[:, 0] > _EDGE * values[:, 4]
+                # Spectra are shared out among the cores, their products are not once more.
+                with threadpool_limits(1):
+                    log[good], values[good] = in_threads(
+                        partial(_look_at, window), flat[good], spread[good]
+                    )
+            seen = values[:, 0] > _EDGE * values[:, 3]
             log[~seen] = 0.0
             shape = self.bad[where].shape
-            self.log[where] += log[:, window.of_hypothesis].reshape(*shape, -1)
+            self.log[where] += _TRUST * log[:, window.of_hypothesis].reshape(*shape, -1)
             self.seen[window.edge][where] = seen.reshape(shape)
             self.counts[where][..., number] = values[:, 0].reshape(shape)
             self.error[where][..., number] = values[:, 1].reshape(shape)
-            self.limit[where][..., number] = _EDGE * values[:, 4].reshape(shape)
+            self.limit[where][..., number] = _EDGE * values[:, 3].reshape(shape)
             self.misfit[where][..., number] = values[:, 2].reshape(shape)
             if window.edge == CARBON:
-                self.peak[where] = np.where(seen, values[:, 3], np.nan).reshape(shape)
+                self.peak[where] = np.where(seen, values[:, 4], np.nan).reshape(shape)
 
     def add_places(
         self, edge: str, energy: np.ndarray, error: np.ndarray, axis_error_ev: float
@@ -276,13 +289,25 @@ class Evidence:
             # A peak that was measured there counts as seen; one that was not, not.
             self.peak = np.where(near, np.inf, np.where(np.isnan(self.peak), 0.0, self.peak))
 
+    def add_atoms(self, atoms: Atoms, relative_error: Mapping[str, float]) -> None:
+        """Take in how many atoms there are."""
+        log = self.log.reshape(-1, self.log.shape[-1])
+        flat = {e: tuple(np.ravel(values) for values in pair) for e, pair in atoms.items()}
+        for start in range(0, len(log), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            here = {e: (amount[part], error[part]) for e, (amount, error) in flat.items()}
+            log[part] += atoms_evidence(self.hypotheses.sets, here, relative_error)
+
     def judge(self, elements: Sequence[str]) -> tuple[np.ndarray, dict[str, str]]:
         """Return the probability of each species (..., S), and which are barred and why."""
         table, names = self.hypotheses.table, self.hypotheses.names
-        log = self.log + self.hypotheses.log_prior
-        weight = np.exp(log - log.max(axis=-1, keepdims=True))
-        weight /= weight.sum(axis=-1, keepdims=True)
-        probability = weight @ self.hypotheses.holds
+        probability = np.empty((*self.bad.shape, len(names)))
+        rows, log = probability.reshape(-1, len(names)), self.log.reshape(-1, self.log.shape[-1])
+        for start in range(0, len(rows), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            weight = log[part] + self.hypotheses.log_prior
+            weight = np.exp(weight - weight.max(axis=1, keepdims=True))
+            rows[part] = weight / weight.sum(axis=1, keepdims=True) @ self.hypotheses.holds
         probability[self.bad] = np.nan
         under = [e for e in elements if e in table.overlap_ev["Li_K"]]
         nowhere = np.zeros(self.bad.shape, dtype=bool)
@@ -317,38 +342,20 @@ def _look_at(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the log evidence of each label (P, L), and what is said of the edge (P, 5).
 
-    The last are counts, error, misfit, height of the peak of carbonate, and error by counting.
+    The last are counts, error, misfit, error by counting, and height of the peak of carbonate.
     """
-    from scipy.special import logsumexp
-
     starts = window.starts - window.starts[0]
     part = slice(int(window.starts[0]), window.stop)
     y = np.add.reduceat(net[:, part], starts, axis=1)
     spread = np.add.reduceat(variance[:, part], starts, axis=1)
-    counts, information, misfit = fit_shapes(y, spread, window.shapes, window.energy_ev)
-    # A negative amount is no fit: it is judged as if nothing were there.
-    positive = np.where(counts > 0, misfit, misfit + counts**2 * information)
-    freedom = y.shape[1] - 3
-    alike = max(int(_ALIKE * positive.shape[1]), _LEAST_ALIKE)
-    lowest = np.partition(positive, alike, axis=1)
-    least = lowest[:, :alike].min(axis=1)
-    scale = np.maximum(np.maximum(least / freedom, (lowest[:, alike] - least) / 2), 1.0)
-    each = log_evidence(counts, information, misfit, scale)
-    log = logsumexp(each.reshape(len(y), len(window.labels), -1), axis=2)
-    best = np.argmax(each, axis=1)
-    rows = np.arange(len(y))
-    values = np.full((len(y), 5), np.nan)
-    # Counts are uncertain by their noise and by the shapes that may be.
-    weight = np.exp(each - each[rows, best][:, None])
-    weight /= weight.sum(axis=1, keepdims=True)
-    values[:, 0] = (weight * counts).sum(axis=1)
-    noise = np.maximum(least / freedom, 1) * (weight / information).sum(axis=1)
-    values[:, 1] = np.sqrt(noise + (weight * (counts - values[:, :1]) ** 2).sum(axis=1))
-    values[:, 4] = 1 / np.sqrt(information[rows, best])
-    values[:, 2] = least / freedom
+    labels, _, drawn = window.shapes.shape
+    alike = max(int(_ALIKE * labels * drawn), _LEAST_ALIKE)
+    log, found = weigh(y, spread, window.shapes, window.energy_ev, alike=alike)
+    rise = np.full(len(y), np.nan)
     if window.peak is not None:
-        values[:, 3] = _rise(y, spread, *window.peak)
-    return log, values
+        seen = found[:, 0] > _EDGE * found[:, 3]
+        rise[seen] = _rise(y[seen], spread[seen], *window.peak)
+    return log, np.column_stack([found, rise])
 
 
 def _rise(

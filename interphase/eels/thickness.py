@@ -8,6 +8,8 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.eels.checks import blocks, check_number
+from interphase.eels.likelihood import in_threads
+from interphase.eels.pixels import rows_of_spectra
 from interphase.eels.zero_loss import ZeroLoss, check_aligned, even_step
 from interphase.inelastic import mean_free_path_iakoubovskii, mean_free_path_malis
 
@@ -354,21 +356,17 @@ def aligned_mean(
     mean, axis
         Shape (E,); counts shared between two channels where a shift is not whole.
     """
+    from interphase.eels.shift_kernels import sum_moved
+
     step = even_step(energy_ev)
     place = zero_loss.position_ev
     centre = float(np.nanmedian(place))
     total = np.zeros(len(energy_ev))
     number = np.zeros(len(energy_ev))
-    channels = np.arange(len(energy_ev))
-    for where, block in blocks(counts):
-        rows = block.reshape(-1, block.shape[-1])
-        shift = ((place[where] - centre) / step).reshape(-1)
-        good = np.isfinite(shift) & np.isfinite(rows).all(axis=1)
-        for row, moved in zip(rows[good], shift[good], strict=True):
-            source = channels + moved
-            inside = (source >= 0) & (source <= channels[-1])
-            total += np.where(inside, np.interp(source, channels, row), 0)
-            number += inside
+    for where, rows in rows_of_spectra(counts):
+        moved = ((centre - place[where]) / step).reshape(-1)
+        for whole, part in zip((total, number), in_threads(sum_moved, rows, moved), strict=True):
+            whole += part.sum(axis=0)
     return total / np.maximum(number, 1), np.asarray(energy_ev) - centre
 
 

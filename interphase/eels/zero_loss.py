@@ -7,6 +7,7 @@ import numpy as np
 
 from interphase.assessment import Assessment
 from interphase.eels.checks import blocks, check_axis, check_number, check_spectra
+from interphase.eels.likelihood import in_threads
 from interphase.errors import MissingValueError, ParameterError
 
 _SAMPLE = 2000
@@ -175,11 +176,16 @@ def find_zero_loss(
     peak, common = shaped
 
     fitted = np.full((*shape, 3), np.nan)
-    for where, block in blocks(counts):
-        flat = block.reshape(-1, block.shape[-1])
-        coarse = _coarse(flat, peak.fwhm, first, last)
-        rows = _fit(flat, coarse, peak, gain, read_noise)
-        fitted[where] = rows.reshape(*block.shape[:-1], 3)
+    # No peak reaches further.
+    stop = last + int(6 * peak.fwhm) + 8
+
+    def fit(rows: np.ndarray) -> tuple[np.ndarray]:
+        rows = np.asarray(rows, dtype=float)
+        return (_fit(rows, _coarse(rows, peak.fwhm, first, last), peak, gain, read_noise),)
+
+    for where, block in blocks(counts, dtype=None):
+        rows = block.reshape(-1, block.shape[-1])[:, :stop]
+        fitted[where] = in_threads(fit, rows)[0].reshape(*block.shape[:-1], 3)
     found = np.isfinite(fitted[..., 0])
     if not found.any():
         return nothing
@@ -288,7 +294,9 @@ def shift_spectra(
     >>> shift_spectra(np.array([4.0, 8.0, 2.0]), np.array(0.5), dispersion_ev=1.0).tolist()
     [nan, 6.0, 5.0]
     """
-    data = np.asarray(counts, dtype=float)
+    from interphase.eels.shift_kernels import move_rows
+
+    data = np.asarray(counts)
     width = check_number("dispersion_ev", dispersion_ev, 1e-6, 1e3, "eV")
     shift = np.asarray(shift_ev, dtype=float)
     if shift.shape != data.shape[:-1]:
@@ -296,19 +304,13 @@ def shift_spectra(
             f"shift_ev has shape {shift.shape}: expected one shift for each spectrum, "
             f"{data.shape[:-1]}"
         )
-    channels = data.shape[-1]
-    moved = shift[..., None] / width
+    moved = shift.reshape(-1) / width
     if whole_channels:
         moved = np.round(moved)
-    source = np.arange(channels) - moved
-    below = np.floor(np.nan_to_num(source, nan=-1e9)).astype(np.int64)
-    part = source - below
-    left = np.take_along_axis(data, below.clip(0, channels - 1), axis=-1)
-    right = np.take_along_axis(data, (below + 1).clip(0, channels - 1), axis=-1)
-    # Where a shift is whole, the channel beyond the last has no part in it.
-    inside = (below >= 0) & ((below + 1 < channels) | ((below < channels) & (part == 0)))
-    shared = np.where(part == 0, left, (1 - part) * left + part * right)
-    return np.where(inside, shared, np.nan)
+    kept = np.float32 if data.dtype == np.float32 else np.float64
+    rows = np.ascontiguousarray(data, dtype=kept).reshape(-1, data.shape[-1])
+    (out,) = in_threads(lambda *part: (move_rows(*part),), rows, moved)
+    return out.reshape(data.shape)
 
 
 def align_dual(
@@ -388,9 +390,9 @@ def _sample(counts: Any) -> np.ndarray:
     pixels = int(np.prod(counts.shape[:-1], dtype=int))
     stride = max(1, pixels // _SAMPLE)
     kept, start = [], 0
-    for _, block in blocks(counts):
+    for _, block in blocks(counts, dtype=None):
         flat = block.reshape(-1, block.shape[-1])
-        rows = flat[(-start) % stride :: stride]
+        rows = np.asarray(flat[(-start) % stride :: stride], dtype=float)
         kept.append(rows[np.isfinite(rows).all(axis=1)])
         start += len(flat)
     return np.concatenate(kept)

@@ -64,6 +64,22 @@ def test_what_is_there_is_counted_and_noise_is_taken_away(rng):
     assert found.denoised((3, 4)) == pytest.approx(found.maps[3, 4] @ found.spectra)
 
 
+@pytest.mark.parametrize("gain", [1.0, 3.0])
+def test_maps_of_components_have_the_errors_they_state(rng, gain):
+    thickness = rng.uniform(0.5, 2.0, (20, 30, 1))
+    share = 0.1 * (np.indices((20, 30))[1] < 15)[..., None]
+    counts = gain * rng.poisson(30 * thickness * (CARBON + share * OXYGEN))
+    found = decompose(counts, rng=rng, gain=gain)
+    assert found.components == 1
+    assert found.standard_error.shape == (20, 30, 1)
+    level = found.maps[..., 1] / found.maps[..., 0]
+    error = found.standard_error[..., 0] / found.maps[..., 0]
+    for half in (np.s_[:, :15], np.s_[:, 15:]):
+        middle = np.average(level[half], weights=error[half] ** -2)
+        # The standard error of 300 is 4 %.
+        assert np.std((level[half] - middle) / error[half]) == pytest.approx(1, abs=0.12)
+
+
 def test_counts_without_noise_come_back(rng):
     _, expected = mixture(rng, 1e6)
     found = decompose(rng.poisson(expected).astype(float), rng=rng)

@@ -2,6 +2,7 @@
 
 import warnings
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,36 @@ def test_the_peak_is_continued_under_the_losses():
         elastic_peak(spectrum, ENERGY, cut_ev=1000.0)
 
 
+def test_lazy_spectra_give_the_same_once_they_are_computed(rng):
+    thin, thick = low_loss(0.3, 1e7), low_loss(1.2, 1e7)
+    spectra, peaks = (
+        np.array([[one, other, one], [other, other, one]])
+        for one, other in zip(thin, thick, strict=True)
+    )
+    counts = rng.poisson(spectra)
+    lazy = da.from_array(counts, chunks=(1, 2, 300))
+    for beside in (peaks, da.from_array(peaks, chunks=(2, 1, -1)), peaks[0, 0]):
+        computed, eager = fourier_log(lazy, beside), fourier_log(counts, np.asarray(beside))
+        for name in ("counts", "error", "noise_gain"):
+            values = getattr(computed, name)
+            assert values.chunks[:2] == ((1, 1), (2, 1))
+            assert values.compute() == pytest.approx(getattr(eager, name), rel=1e-9, abs=1e-9)
+    single = fourier_log(counts[0, 1], peaks[0, 1])
+    assert fourier_log(counts, peaks).counts[0, 1] == pytest.approx(single.counts, rel=1e-9)
+
+    edge = rng.poisson(200, (2, 3, 500))
+    for low, peak in ((lazy, peaks), (spectra[0, 0], peaks[0, 0]), (counts, peaks[0, 0])):
+        for variance in (None, 2.0 * edge):
+            whole = fourier_ratio(edge, np.asarray(low), peak, variance=variance)
+            part = fourier_ratio(
+                da.from_array(edge, chunks=(2, 1, 250)), low, peak, variance=variance
+            )
+            for name in ("counts", "error", "noise_gain"):
+                values = getattr(part, name).compute()
+                assert values == pytest.approx(getattr(whole, name), rel=1e-9, abs=1e-9)
+    assert whole.noise_gain.shape == (2, 3)
+
+
 def test_thin_films_agree_with_exspy():
     spectrum, peak = low_loss(0.8, 1e8)
     signals = import_exspy().signals
@@ -119,3 +150,10 @@ def test_impossible_peaks_are_refused():
         fourier_log(spectrum * np.nan, peak)
     with pytest.raises(ParameterError, match="zero_loss has shape"):
         fourier_log(spectrum, peak[:100])
+    with pytest.raises(ParameterError, match="low_loss has shape"):
+        fourier_ratio(np.stack([spectrum] * 3), np.stack([spectrum] * 2), peak)
+    with pytest.raises(ParameterError, match="variance has shape"):
+        fourier_ratio(spectrum, spectrum, peak, variance=peak[:100])
+    lazy = fourier_log(da.from_array(spectrum), 3 * peak)
+    with pytest.raises(ParameterError, match="more than the spectrum"):
+        lazy.counts.compute()

@@ -1,5 +1,6 @@
 """Spikes, dead channels, and faults that forbid a measurement."""
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -39,6 +40,20 @@ def test_spikes_and_dead_channels_are_found(gain, read_noise, rng):
     assert np.flatnonzero(found.dead).tolist() == [120, 450]
     assert "3 spikes" in found.sentence
     assert "2 of 600 channels dead" in found.sentence
+
+
+def test_lazy_spectra_have_the_same_defects_once_they_are_computed(rng):
+    counts = rng.poisson(MEAN, (6, 7, 600)).astype(float)
+    counts[2, 3, 50] += 40
+    counts[..., 120] = 0
+    counts[1, 1, 5] = np.nan
+    lazy = find_defects(da.from_array(counts, chunks=(4, 3, 200)), resolution_channels=4)
+    eager = find_defects(counts, resolution_channels=4)
+    assert hasattr(lazy.spikes, "dask")
+    assert np.argwhere(lazy.spikes.compute()).tolist() == [[2, 3, 50]]
+    assert np.array_equal(lazy.spikes.compute(), eager.spikes)
+    assert lazy.dead.tolist() == eager.dead.tolist()
+    assert "not yet counted" in lazy.sentence
 
 
 def test_a_single_spectrum_shows_spikes_but_no_white_line_is_one(rng):

@@ -1,5 +1,6 @@
 """Profiles: distances, widths with the blur taken out, order and gradients."""
 
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,15 +11,22 @@ from scipy.stats import kstest
 
 from interphase.assessment import Assessment
 from interphase.eels import (
+    ElementOptions,
     Profile,
     distance_along_line,
     distance_from_interface,
+    find_zero_loss,
+    fit_elements,
     fit_transition,
     measure_gradient,
     measure_profile,
+    measure_thickness,
     order_along,
+    sum_steps,
 )
 from interphase.errors import ParameterError
+from interphase.simulation import EnergyAxis, Spectrometer, record_spectra, spectrum_image
+from interphase.simulation.imaging.spectra import probe_maps, spectrum_truth
 
 X = np.arange(-60.0, 61.0, 2.0)
 FWHM = 2.3548200450309493
@@ -201,9 +209,131 @@ def test_gradients_survive_the_blur(rng):
     assert bent.straightness < 1e-6
 
 
+OPTICS = Spectrometer(
+    beam_energy_kev=300,
+    collection_semi_angle_mrad=10,
+    convergence_semi_angle_mrad=0,
+    resolution_fwhm_ev=1.0,
+)
+LOW = EnergyAxis(first_ev=-15, dispersion_ev=0.5, channels=400)
+
+
+def test_widths_in_a_simulated_film_have_the_errors_they_state(rng):
+    """LiF passes into Li2O: counts, sums along the normal, elements, profiles, widths."""
+    core = EnergyAxis(first_ev=480, dispersion_ev=1.0, channels=400)
+    oxide = np.tile(ndtr((2.0 * (np.arange(200) - 2) - 200) / 20), (10, 1))
+    film = probe_maps(
+        {"LiF": 200 * (1 - oxide), "Li2O": 200 * oxide},
+        pixel_size_a=2.0,
+        probe_fwhm_a=25.0,
+        binning=5,
+    )
+    line = distance_along_line(
+        (2, 40), start_px=(0.5, 0), end_px=(0.5, 39), pixel_size_a=10.0, width_a=200.0
+    )
+    options = {"spectrometer": OPTICS, "near_edge": False}
+    shares = [spectrum_image(film, axis=axis, **options) for axis in (core, LOW)]
+    truth = spectrum_truth(film, spectrometer=OPTICS)
+    held, widths, off = [], [], []
+    for _ in range(200):
+        steps, low = (
+            sum_steps(
+                record_spectra(share, electrons_per_pixel=electrons, rng=rng),
+                distance_a=line,
+                step_a=10.0,
+            )
+            for share, electrons in zip(shares, (4e6, 4e4), strict=True)
+        )
+        maps = fit_elements(
+            steps.spectra,
+            energy_ev=core.energies_ev,
+            elements=["O", "F"],
+            low_loss=low.spectra,
+            low_loss_energy_ev=LOW.energies_ev,
+            exposure_ratio=100.0,
+            options=ElementOptions(table="hydrogenic"),
+            beam_energy_kev=300.0,
+            collection_mrad=10.0,
+            convergence_mrad=0.0,
+        )
+        profiles = {
+            element: steps.profile(
+                maps.areal_density_per_nm2[:, k], standard_error=maps.standard_error_per_nm2[:, k]
+            )
+            for k, element in enumerate(maps.elements)
+        }
+        for element, seen in profiles.items():
+            found = fit_transition(seen, blur_fwhm_a=25.0)
+            held.append(found.low_a <= 2.5631 * 20 <= found.high_a)
+            widths.append(found.width_a)
+            there = truth.areal_density_per_nm2(element).mean(axis=0)
+            there = np.interp(seen.distance_a, steps.distance_a, there)
+            off.extend((seen.value - there) / seen.standard_error)
+        order = order_along(profiles)
+        assert (order.names, order.assessment) == (("F", "O"), Assessment.OK)
+    # The standard error of 400 is 1.1 %.
+    assert np.mean(held) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(widths) == pytest.approx(2.5631 * 20, rel=0.02)
+    assert np.mean(off) == pytest.approx(0, abs=0.06)
+    assert np.std(off) == pytest.approx(1, abs=0.05)
+
+
+def test_a_thickness_gradient_has_the_error_it_states(rng):
+    thickness = np.tile(np.linspace(200, 800, 30), (6, 1))
+    share = spectrum_image({"Li2O": thickness}, axis=LOW, spectrometer=OPTICS)
+    energy = LOW.energies_ev
+    exact = measure_thickness(1e9 * share, energy, find_zero_loss(1e9 * share, energy)).relative[0]
+    line = np.tile(10.0 * np.arange(30), (6, 1))
+    true = (exact[-1] - exact[0]) / 290
+    off = []
+    for _ in range(40):
+        counts = record_spectra(share, electrons_per_pixel=2000, rng=rng)
+        found = measure_thickness(counts, LOW.energies_ev, find_zero_loss(counts, LOW.energies_ev))
+        seen = measure_profile(
+            found.relative, variance=found.relative_error**2, distance_a=line, step_a=10.0
+        )
+        slope = measure_gradient(seen, from_a=0, to_a=290)
+        off.append((slope.per_a - true) / slope.standard_error)
+    # The standard errors of 40 are 0.11 and 0.16.
+    assert np.std(off) == pytest.approx(1, abs=0.33)
+    assert np.mean(off) == pytest.approx(0, abs=0.48)
+
+
+def test_spectra_are_summed_by_their_steps(rng):
+    counts = rng.poisson(5, (6, 9, 11)).astype(float)
+    distance = distance_along_line(
+        (6, 9), start_px=(0, 0), end_px=(0, 8), pixel_size_a=2.0, width_a=100.0
+    )
+    counts[2, 4, 3], distance[0, 0] = np.nan, np.nan
+    steps = sum_steps(da.from_array(counts, chunks=(2, 4, 11)), distance_a=distance, step_a=2.0)
+    assert steps.pixels.tolist() == [5, 6, 6, 6, 5, 6, 6, 6, 6]
+    assert steps.spectra[1] == pytest.approx(counts[:, 1].sum(axis=0))
+    assert steps.spectra[4] == pytest.approx(np.delete(counts[:, 4], 2, axis=0).sum(axis=0))
+    assert np.isnan(distance).sum() == 1
+    counts[:, 4] = np.nan
+    without = sum_steps(counts, distance_a=distance, step_a=2.0)
+    assert without.distance_a.tolist() == [0, 2, 4, 6, 10, 12, 14, 16]
+    assert without.spectra[4] == pytest.approx(counts[:, 5].sum(axis=0))
+    value = np.where(np.arange(8) == 2, np.nan, 1.0)
+    shown = without.profile(value, standard_error=np.ones(8))
+    assert shown.distance_a.tolist() == [0, 2, 6, 10, 12, 14, 16]
+
+
+def test_distances_that_differ_by_rounding_fall_into_the_same_step():
+    distance = np.tile([0.1 * 3, 0.3, 0.6, 0.1 * 6, 0.9, 1.2], (4, 1))
+    seen = measure_profile(
+        np.ones((4, 6)), variance=np.ones((4, 6)), distance_a=distance, step_a=0.3
+    )
+    assert seen.standard_error == pytest.approx([8**-0.5, 8**-0.5, 0.5, 0.5])
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (
+            lambda: sum_steps(np.ones((2, 4, 5)), distance_a=np.ones((2, 3)), step_a=1.0),
+            "spectra have shape",
+        ),
         (lambda: profile(X * np.nan), "what are no numbers"),
         (lambda: profile(X, error=0), "standard errors that are not above 0"),
         (lambda: profile(X, x=X[::-1]), "distances that do not rise"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from interphase.assessment import Assessment
-from interphase.eels import align_dual, find_zero_loss, shift_spectra
+from interphase.eels import align_dual, aligned_mean, find_zero_loss, shift_spectra
 from interphase.errors import ParameterError
 
 ENERGY = np.arange(-20.0, 100.0)
@@ -130,6 +130,20 @@ def test_whole_channels_keep_counts_as_they_are(rng):
     assert np.isnan(moved[:, :2]).all()
     with pytest.raises(ParameterError, match="one shift for each spectrum"):
         shift_spectra(counts, np.zeros(3), dispersion_ev=1.0)
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4", ">u2", "f2", "i8"])
+def test_numbers_of_any_kind_are_moved_and_added_up(kind, rng):
+    counts = rng.poisson(peaks(300, 1.0, np.array([-1.3, 0.0, 2.6]))).astype(kind)
+    shift = np.array([0.7, -1.0, np.nan])
+    moved = shift_spectra(counts, shift, dispersion_ev=0.5)
+    expected = shift_spectra(counts.astype(float), shift, dispersion_ev=0.5)
+    assert np.array_equal(moved, expected, equal_nan=True)
+    assert np.isnan(moved[2]).all()
+    found = find_zero_loss(counts, ENERGY)
+    mean, axis = aligned_mean(counts, ENERGY, found)
+    assert np.array_equal(mean, aligned_mean(counts.astype(float), ENERGY, found)[0])
+    assert axis[mean.argmax()] == pytest.approx(0, abs=0.5 * (ENERGY[1] - ENERGY[0]) + 1e-9)
 
 
 def test_dual_spectra_are_moved_together(rng):
