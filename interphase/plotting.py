@@ -373,6 +373,108 @@ def plot_spectrum(
     return ax
 
 
+def plot_map(
+    ax: Axes,
+    values: np.ndarray,
+    *,
+    label: str,
+    pixel_size_a: float | None = None,
+    shown: np.ndarray | None = None,
+    limits: tuple[float, float] | None = None,
+    cmap: str = "viridis",
+) -> Axes:
+    """Show a map of a quantity with its scale; what is not known is white, what is not shown grey.
+
+    Parameters
+    ----------
+    ax
+        Axes to draw on.
+    values
+        ndarray of shape (M, N); NaN where there is no answer.
+    label
+        Quantity and unit, at the scale.
+    pixel_size_a
+        Distance of the places [Å]; ``None`` draws no scale bar.
+    shown
+        Where values are more than noise, shape (M, N); everywhere unless given.
+    limits
+        Values at the ends of the scale; from 0, or the least, to the largest unless given.
+    cmap
+        Name of a colour map.
+    """
+    known = np.isfinite(values)
+    drawn = known if shown is None else known & shown
+    if limits is None:
+        top = float(np.percentile(values[drawn], 99)) if drawn.any() else 1.0
+        limits = (min(0.0, float(values[drawn].min())) if drawn.any() else 0.0, top)
+    below = np.full((*values.shape, 4), 1.0)
+    below[known & ~drawn] = (0.82, 0.82, 0.82, 1.0)
+    ax.imshow(below, interpolation="nearest")
+    picture = ax.imshow(
+        np.ma.masked_array(values, ~drawn),
+        cmap=cmap,
+        vmin=limits[0],
+        vmax=limits[1] if limits[1] > limits[0] else limits[0] + 1,
+        interpolation="nearest",
+    )
+    ax.set_xticks([])
+    ax.set_yticks([])
+    bar = ax.figure.colorbar(picture, cax=ax.inset_axes((1.03, 0, 0.05, 1)))
+    bar.set_label(label, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    if pixel_size_a is not None:
+        add_scale_bar(ax, values.shape, pixel_size_a=pixel_size_a)
+    return ax
+
+
+def plot_fit(
+    ax: Axes,
+    below: Axes,
+    energy_loss_ev: np.ndarray,
+    *,
+    recorded: np.ndarray,
+    fitted: np.ndarray,
+    background: np.ndarray,
+    residual: np.ndarray,
+    near_edge: np.ndarray | None = None,
+) -> Axes:
+    """Plot a spectrum with its fit and background, and what is left in units of the noise.
+
+    Parameters
+    ----------
+    ax, below
+        Axes of the spectrum and of the residual.
+    energy_loss_ev
+        Axis [eV], shape (E,).
+    recorded, fitted, background
+        Electrons per channel, shape (E,); NaN where there is no fit.
+    residual
+        Recorded less fitted, over the standard error, shape (E,).
+    near_edge
+        Channels in which the fit is of the sum of the counts alone, and which are shaded, (E,).
+    """
+    ax.plot(energy_loss_ev, recorded, color="#7A7A7A", linewidth=0.7, label="recorded")
+    ax.plot(energy_loss_ev, fitted, color="#D55E00", linewidth=1.2, label="fit")
+    ax.plot(energy_loss_ev, background, color="#0072B2", linewidth=1.0, ls="--", label="background")
+    ax.set_ylabel("electrons", fontsize=8)
+    ax.margins(x=0)
+    ax.legend(frameon=False, fontsize=7)
+    below.plot(energy_loss_ev, residual, color="#7A7A7A", linewidth=0.6)
+    below.axhline(0, color="#D55E00", linewidth=0.8)
+    most = float(np.nanpercentile(np.abs(residual), 99)) if np.isfinite(residual).any() else 4.0
+    below.set_ylim(-max(most, 4.0), max(most, 4.0))
+    below.set_ylabel("residual (σ)", fontsize=8)
+    below.set_xlabel("energy loss (eV)", fontsize=8)
+    for one in (ax, below):
+        one.tick_params(labelsize=7)
+        if near_edge is not None:
+            one.fill_between(
+                energy_loss_ev, 0, 1, where=near_edge, color="#F0E442", alpha=0.18, linewidth=0,
+                transform=one.get_xaxis_transform(),
+            )  # fmt: skip
+    return ax
+
+
 def plot_doses(ax: Axes, names: Sequence[str], doses_e_per_a2: Sequence[float | None]) -> Axes:
     """Draw the dose of each exposure in order; unknown doses are open question marks.
 

@@ -46,7 +46,16 @@ def eels(
     collection: Annotated[
         float | None, typer.Option(metavar="mrad", help="Semi-angle of collection [mrad].")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for a JSON file per input.")] = None,
+    binning: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS",
+            help="Side of the squares of maps; as the electrons allow unless given.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for figures, maps and a JSON file per input.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per file.")] = False,
 ) -> int:
     """Measure thickness, elements and lithium species in energy-loss spectra."""
@@ -62,6 +71,7 @@ def eels(
         rivals=_symbols(rivals),
         low_loss=low_loss,
         exposure_ratio=exposure_ratio,
+        binning=binning,
         given={
             "beam_energy_kev": beam_energy,
             "semi_convergence_angle_mrad": convergence,
@@ -70,10 +80,11 @@ def eels(
     )
     well = True
     names = output_names([str(path) for path in dict.fromkeys(files)])
-    for result, name in zip(measure_spectrum_files(files, options=options), names, strict=True):
+    measured = measure_spectrum_files(files, options=options)
+    for (result, maps), name in zip(measured, names, strict=True):
         well = well and result.assessment.answered
         if out is not None:
-            write_spectra(result, out, name=name)
+            write_spectra(result, maps, out, name=name)
         if json:
             print_json(_json(result))
         else:
@@ -100,6 +111,8 @@ def _json(result: "EelsResult") -> dict[str, Any]:
         "ratios_to": result.ratios_to,
         "species": result.species,
         "cross_sections": result.cross_sections,
+        "regions": result.regions,
+        "maps": result.maps,
         "missing": result.missing,
         "notes": result.notes,
     }

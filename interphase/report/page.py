@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from interphase.phases import known_phases
 from interphase.plotting import phase_colours
 from interphase.report import svg
 from interphase.report.dose import dose_values
+from interphase.report.spectra import spectra_table
 from interphase.report.words import (
     dose_comparison,
     dose_verdict_words,
@@ -81,6 +82,16 @@ FACTS: Sequence[tuple[str, str, str]] = (
 """Fields of an acquisition that a card shows: name, words, unit."""
 
 
+FIGURE_SIDES = 4
+"""How many times as large as pictures figures are, which have words in them."""
+
+
+FIGURE_CAPTION = (
+    "Grey: below the detection limit. White: no answer. Yellow: near the edges the fit is of the "
+    "sum of the counts alone; what is left there is fine structure."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureBudget:
     """How large and how good pictures may be, so that the page of a large session stays usable."""
@@ -107,12 +118,12 @@ def picture_budget(files: int) -> PictureBudget:
 
 
 def data_uri(picture: np.ndarray, *, side: int, quality: int) -> str:
-    """Return a grey picture as a data URI.
+    """Return a picture as a data URI.
 
     Parameters
     ----------
     picture
-        uint8, ndarray of shape (M, N).
+        uint8, ndarray of shape (M, N), or (M, N, 3) with colours.
     side
         Largest side of what is embedded [pixels].
     quality
@@ -286,6 +297,8 @@ def card(
     """Return what the card of one file shows."""
     pictures = load_pictures(result)
     word, tone = ASSESSMENT_WORDS[result.assessment]
+    if result.eels is not None and result.assessment is Assessment.OK:
+        word = "measured"
     acquisition = result.acquisition
     regions = result.phase_map.regions if result.phase_map else ()
     shown = list(dict.fromkeys(verdict(region) for region in regions))
@@ -307,6 +320,7 @@ def card(
             _region_row(number_, region, colours, candidates)
             for number_, region in enumerate(regions, start=1)
         ],
+        "spectra": spectra_table(result.eels) if result.eels else None,
         "informed": any(region.informed for region in regions),
         "dose_verdicts": [
             _with_all_names(sentence, candidates)
@@ -428,6 +442,10 @@ def figures(
             )
             name = f"{index + 1} · {phase_name(regions[index].phase)}"
             shown.append(_figure("small", power, over, name, budget) | {"colour": tints[index]})
+    if pictures.figure is not None:
+        # Of a map the figure shows the picture too.
+        large = replace(budget, side=FIGURE_SIDES * budget.side)
+        return [_figure("sheet", pictures.figure, "", FIGURE_CAPTION, large)]
     if pictures.counts is not None and pictures.energy_ev is not None:
         spectrum = result.spectrum
         in_ev = spectrum is not None and spectrum.energy_range_ev is not None
@@ -452,7 +470,7 @@ def figures(
 def _figure(
     kind: str, picture: np.ndarray, over: str, caption: str, budget: PictureBudget
 ) -> dict[str, Any]:
-    side = budget.side if kind == "picture" else 160
+    side = 160 if kind == "small" else budget.side
     return {
         "class": kind,
         "uri": data_uri(picture, side=side, quality=budget.quality),

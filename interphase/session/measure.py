@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from interphase.diffraction.results import PhaseMap
 from interphase.errors import InterphaseError
 from interphase.session import pictures as draw
 from interphase.session.records import FileResult, Pictures, SpectrumSummary
+
+if TYPE_CHECKING:
+    from interphase.io import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +96,7 @@ def _measure(task: Task) -> tuple[FileResult, Pictures | None]:
         warnings=acquisition.warnings,
     )
     try:
-        result, pictures = MEASURES[acquisition.kind](result, loaded.signal, task)
+        result, pictures = MEASURES[acquisition.kind](result, loaded, task)
         candidates = _candidates(task.candidates, None)
         return with_dose(result, None, candidates=candidates, own=own_facts()), pictures
     except (InterphaseError, MemoryError):
@@ -113,16 +116,17 @@ def _array(signal: Any) -> np.ndarray:
 
 
 def _measure_image(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
-    return _identify_image(result, _array(signal), task)
+    return _identify_image(result, _array(loaded.signal), task)
 
 
 def _measure_movie(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
-    frames = signal.data.shape[0]
-    image = signal.data.sum(axis=0, dtype=np.float32)
+    data = loaded.signal.data
+    frames = data.shape[0]
+    image = data.sum(axis=0, dtype=np.float32)
     image = np.asarray(image.compute() if hasattr(image, "compute") else image)
     result, pictures = _identify_image(result, image, task)
     note = f"The {frames} frames were summed without alignment."
@@ -223,19 +227,20 @@ def _region_power(
 
 
 def _measure_pattern(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
-    return _identify_pattern(result, _array(signal).astype(np.float64), task)
+    return _identify_pattern(result, _array(loaded.signal).astype(np.float64), task)
 
 
 def _measure_scan_4d(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
     """Map the phases of a scan; where no position shows any, look at the mean of all patterns."""
     from interphase.diffraction import identify_scan
 
     acquisition = _known(result)
-    data = signal.data.reshape(-1, *signal.data.shape[-3:])
+    shape = loaded.signal.data.shape
+    data = loaded.signal.data.reshape(-1, *shape[-3:])
     if acquisition.reciprocal_pixel_size_per_a is not None:
         scan = identify_scan(
             data,
@@ -252,7 +257,7 @@ def _measure_scan_4d(
     result, pictures = _identify_pattern(result, pattern, task)
     if not result.assessment.answered:
         return result, pictures
-    positions = " × ".join(str(n) for n in signal.data.shape[:-2])
+    positions = " × ".join(str(n) for n in shape[:-2])
     note = (
         f"This is the mean pattern of {positions} positions, none of which shows a crystal alone."
     )
@@ -291,12 +296,15 @@ def _identify_pattern(
 
 
 def _measure_spectra(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
-    """Summarise spectra; this version does not measure them."""
-    del task
+    """Measure spectra as `interphase eels` does, and draw what they show."""
+    from interphase.io import is_xray
+    from interphase.session.spectra import measure_loaded
+    from interphase.session.spectra_records import SpectraOptions
+
     acquisition = _known(result)
-    data = signal.data
+    data = loaded.signal.data
     flat = data.reshape(-1, data.shape[-1])
     total = _computed(flat.sum(axis=0, dtype=np.float64))
     summary = SpectrumSummary(
@@ -306,38 +314,42 @@ def _measure_spectra(
         total_counts=float(total.sum()),
         max_counts=float(_computed(flat.max())),
     )
+    result = replace(result, spectrum=summary)
     axis = np.arange(len(total), dtype=float)
-    span = ""
     if acquisition.energy_range_ev is not None:
-        first, last = acquisition.energy_range_ev
-        axis = np.linspace(first, last, len(total))
-        span = f" from {first:.4g} to {last:.4g} eV"
-    what = "One spectrum" if summary.spectra == 1 else f"{summary.spectra} spectra"
-    sentence = (
-        f"{what} of {summary.channels} channels{span}; this version shows spectra but does not "
-        "measure them."
-    )
+        axis = np.linspace(*acquisition.energy_range_ev, len(total))
     counts, energy = draw.decimate(total, axis)
-    thumbnail, thumbnail_pixel_size = None, None
+    pictures = Pictures(counts=counts, energy_ev=energy)
     if data.ndim == 3 and min(data.shape[:2]) > 1:
-        thumbnail = draw.grey(_computed(data.sum(axis=-1, dtype=np.float64)))
-        thumbnail_pixel_size = acquisition.scan_step_a
-    return (
-        replace(result, assessment=Assessment.NOT_ASSESSED, sentence=sentence, spectrum=summary),
-        Pictures(
-            counts=counts,
-            energy_ev=energy,
-            thumbnail=thumbnail,
-            thumbnail_pixel_size=thumbnail_pixel_size,
-        ),
+        pictures = replace(
+            pictures,
+            thumbnail=draw.grey(_computed(data.sum(axis=-1, dtype=np.float64))),
+            thumbnail_pixel_size=acquisition.scan_step_a,
+        )
+    if is_xray(loaded.signal):
+        sentence = "These are X-ray spectra, which this version shows but does not measure."
+        return replace(result, assessment=Assessment.NOT_ASSESSED, sentence=sentence), pictures
+    if acquisition.energy_range_ev is None:
+        sentence = _missing(acquisition, "dispersion_ev", "energy axis", result.file)
+        return replace(result, assessment=Assessment.UNCALIBRATED, sentence=sentence), pictures
+    found, maps = measure_loaded(loaded, SpectraOptions(), session=task.session)
+    found = replace(found, file=result.file)
+    result = replace(
+        result,
+        eels=found,
+        assessment=found.assessment,
+        sentence=found.sentence,
     )
+    if maps is not None:
+        pictures = replace(pictures, figure=draw.figure_picture(maps))
+    return result, pictures
 
 
 def _measure_metadata(
-    result: FileResult, signal: Any, task: Task
+    result: FileResult, loaded: "Loaded", task: Task
 ) -> tuple[FileResult, Pictures | None]:
     """Say what a file without data states of an exposure."""
-    del signal
+    del loaded
     acquisition = _known(result)
     if task.path.suffix.lower() == ".nav":
         sentence = "Lists places on the specimen; it exposed nothing."

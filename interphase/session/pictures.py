@@ -1,15 +1,19 @@
 """Small pictures of large data, for the report."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 from interphase.diffraction.results import PhaseMap
 from interphase.diffraction.scan import ScanMap
 from interphase.session.records import Pictures
+from interphase.session.spectrum_maps import SpectrumMaps
 
 THUMBNAIL_PX = 512
 """Largest side of a picture [pixels]."""
+FIGURE_DPI = 110
+"""Resolution of figures that are kept as pictures [1/inch]."""
 SCAN_PX = 256
 """Least side of the picture of a scan, about [pixels]."""
 
@@ -213,3 +217,14 @@ def decimate(
         counts[:full].reshape(-1, factor).mean(axis=1),
         axis[:full].reshape(-1, factor).mean(axis=1),
     )
+
+
+def figure_picture(maps: SpectrumMaps) -> np.ndarray:
+    """Return the figure of spectra and their maps as uint8, shape (M, N, 3)."""
+    from interphase.session.spectrum_figure import draw_maps
+
+    figure = draw_maps(maps)
+    figure.set_dpi(FIGURE_DPI)
+    canvas: Any = figure.canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()

@@ -10,6 +10,7 @@ import numpy as np
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
 from interphase.diffraction.results import PhaseMap
+from interphase.session.spectra_records import EelsResult
 
 if TYPE_CHECKING:
     from interphase.session.account import DoseAccount
@@ -54,6 +55,8 @@ class Pictures:
     """Energy axis of the summed spectrum [eV], or channel numbers, shape (E,)."""
     counts: np.ndarray | None = None
     """Summed spectrum in the detector's unit, shape (E,)."""
+    figure: np.ndarray | None = None
+    """All that spectra show in one figure, uint8, shape (M, N, 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,8 @@ class FileResult:
     """Phases place by place, where the file's kind allows it."""
     spectrum: SpectrumSummary | None = None
     """For spectra, what the file holds."""
+    eels: EelsResult | None = None
+    """Thickness, elements and species, where the file holds energy-loss spectra."""
     prior: str = ""
     """Prior weights that were stated and by whom, in words; empty where none were."""
     sidecars: tuple[str, ...] = ()

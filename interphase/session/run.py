@@ -325,9 +325,28 @@ def prepare(
     with ThreadPoolExecutor(4) as threads:
         prepared = list(threads.map(task, entries))
     return (
-        [item for item in prepared if isinstance(item, Task)],
+        _with_companions([item for item in prepared if isinstance(item, Task)]),
         [item for item in prepared if isinstance(item, FileResult)],
     )
+
+
+def _with_companions(tasks: list[Task]) -> list[Task]:
+    """Return tasks whose keys depend on the files that spectra are measured with too."""
+    from interphase.io import low_losses_by_name
+
+    contents = {task.path: task.base.sha256 for task in tasks}
+    low = low_losses_by_name(list(contents))
+
+    def keyed(task: Task) -> Task:
+        said = task.session.companions_for(task.path).values()
+        named = [task.path.parent / name for name in said if isinstance(name, str)]
+        found = {contents[p] for p in (*low.get(task.path, ()), *named) if p in contents}
+        if not found:
+            return task
+        key = digest({"key": task.base.key, "companions": sorted(map(str, found))})
+        return replace(task, base=replace(task.base, key=key))
+
+    return [keyed(task) for task in tasks]
 
 
 def _unread(entry: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def test_a_folder_of_real_files_is_measured_as_one_session(
     every_file_is_measured_or_explained(session)
     no_phase_is_named_with_confidence_where_no_candidate_is(by_name)
     doses_are_those_of_the_files_and_the_unknown_stay_unknown(session)
-    spectra_are_shown_and_not_judged(by_name)
+    spectra_are_measured_or_lack_angles(by_name)
     page = write_report(session, tmp_path / "report.html")
     assert 2e5 < page.stat().st_size < 2e7
 
@@ -65,10 +65,19 @@ def doses_are_those_of_the_files_and_the_unknown_stay_unknown(
     assert "cryo/nav.nav" not in {shot.file for shot in shots.values()}
 
 
-def spectra_are_shown_and_not_judged(by_name: dict[str, FileResult]) -> None:
+def spectra_are_measured_or_lack_angles(by_name: dict[str, FileResult]) -> None:
     carbon = by_name["eels/08_carbon.dm3"]
     assert carbon.kind is Kind.SPECTRUM
-    assert carbon.assessment is Assessment.NOT_ASSESSED
+    assert carbon.assessment is Assessment.UNCALIBRATED
+    assert "collection_angle_mrad is missing" in carbon.sentence
+    assert not {"carbonate", "Li2CO3"} & {n for n, p in carbon.eels.species.items() if p > 0.5}
+    lithium = [
+        (name, result.sentence)
+        for name, result in by_name.items()
+        if result.eels is not None
+        and ("Li" in result.eels.elements and result.eels.elements["Li"].detected)
+    ]
+    assert lithium == []
     assert carbon.spectrum.channels == 2048
     assert carbon.spectrum.energy_range_ev == pytest.approx((240, 444.7), abs=0.1)
     assert carbon.phase_map is None

@@ -254,7 +254,6 @@ def real(shared_data: Path):
             loaded[0].signal,
             loaded[0].acquisition,
             low_loss=loaded[1].signal if low else None,
-            low_loss_acquisition=loaded[1].acquisition if low else None,
             exposure_ratio=10.0 if low else None,
         )
 
