@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from interphase.eels.checks import check_axis, check_spectra
+from interphase.eels.checks import blocks, check_axis, check_spectra
 from interphase.eels.element_maps import FITTED, UNLIKE, ElementMaps
 from interphase.eels.elements import ElementOptions, fit_elements
 from interphase.eels.pixels import rows_of_spectra
@@ -17,8 +17,9 @@ _LEAST_SQUARES = 16
 """Squares that a map is to have."""
 _FARTHEST = 0.05
 """Part of the axis by which spectra are moved at most."""
-_BYTES_AT_ONCE = 2**26
-"""Larger maps are moved a block at a time, as they are read."""
+_MOST_HELD_BYTES, _BYTES_AT_ONCE = 2**30, 2**26
+"""Maps that are held in memory once they are moved, since all that follows reads them again; larger
+ones are moved each time they are read, in blocks of so much."""
 _ENOUGH = 0.5
 """Share of the squares that must have an answer, and a limit below what is looked for."""
 
@@ -187,7 +188,7 @@ def map_elements(
 def align_map(
     counts: Any, energy_ev: np.ndarray, zero_loss: ZeroLoss, *, dispersion_ev: float | None = None
 ) -> tuple[Any, slice]:
-    """Return a map whose zero losses are in one channel, lazy if it is large or was so.
+    """Return a map whose zero losses are in one channel, lazy if it is larger than 1 GB.
 
     Spectra are moved by whole channels, so that counts stay independent Poisson variables. For
     dual spectra give the zero loss of the low losses with the core losses and their axis.
@@ -232,8 +233,14 @@ def align_map(
     channels = slice(int(max(moved.max(), 0)), len(energy_ev) + int(min(moved.min(), 0)))
     if not moved.any():
         return counts, channels
-    if not hasattr(counts, "dask") and counts.nbytes <= _BYTES_AT_ONCE:
-        return shift_spectra(counts, moved * step, dispersion_ev=step)[..., channels], channels
+    kept = np.float32 if counts.dtype in (np.float32, np.uint8, np.uint16) else np.float64
+    shape = (*counts.shape[:-1], channels.stop - channels.start)
+    if np.prod(shape, dtype=float) * np.dtype(kept).itemsize <= _MOST_HELD_BYTES:
+        held = np.empty(shape, dtype=kept)
+        for where, block in blocks(counts, dtype=None):
+            by = moved[where] * step
+            held[where] = shift_spectra(block, by, dispersion_ev=step)[..., channels]
+        return held, channels
     import dask.array as da
 
     rows = max(1, _BYTES_AT_ONCE // (8 * counts.shape[1] * counts.shape[2]))

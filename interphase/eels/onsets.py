@@ -22,6 +22,7 @@ KNOWN_EDGES: Mapping[str, KnownEdge] = MappingProxyType(
             ("N_K", 401.0, 2.0),
             ("Ti_L", 457.0, 1.0),
             ("O_K", 531.0, 2.5),
+            ("Cr_L", 575.0, 1.5),
             ("Mn_L", 640.0, 1.5),
             ("F_K", 687.0, 2.5),
             ("Fe_L", 708.0, 1.5),
@@ -30,8 +31,8 @@ KNOWN_EDGES: Mapping[str, KnownEdge] = MappingProxyType(
         )
     }
 )
-"""Edge → where its first rise is steepest, and how far compounds move it. The onsets of C, N, Mn,
-Fe, Co and Ni are those of eXSpy's table (grade A); those of Ti, O and F, which it has at 456, 532
+"""Edge → where its first rise is steepest, and how far compounds move it. The onsets of C, N, Cr,
+Mn, Fe, Co and Ni are those of eXSpy's table (grade A); those of Ti, O and F, which it has at 456, 532
 and 685 eV, and the scatter of compounds are remembered from practice of the field (grade C)."""
 USUAL_ELEMENTS = ("Li", "C", "O", "F")
 """Elements of battery interphases, looked for where none are named."""

@@ -1,7 +1,8 @@
 """A folder of files: discover, measure in parallel, survive a kill, store, sum up.
 
 `run_session` does the whole job; `run_account` fills the dose ledger alone; `measure_files`
-measures files without storing anything.
+measures files without storing anything; `measure_spectrum_image` measures spectra that are loaded,
+and `draw_maps` draws what it finds.
 """
 
 from interphase.session.account import (
@@ -29,6 +30,10 @@ from interphase.session.run import (
     run_account,
     run_session,
 )
+from interphase.session.spectra import measure_spectra, measure_spectrum_image
+from interphase.session.spectra_records import EelsResult, ElementAmount, SpectrumRegion
+from interphase.session.spectrum_figure import draw_maps
+from interphase.session.spectrum_maps import SpectrumMaps, map_arrays
 from interphase.session.store import load_pictures
 from interphase.session.summary import (
     PhaseTally,
@@ -43,22 +48,30 @@ __all__ = [
     "NOTE_COLUMNS",
     "RESULT_FOLDER",
     "DoseAccount",
+    "EelsResult",
+    "ElementAmount",
     "FileResult",
     "PhaseBudget",
     "PhaseTally",
     "Pictures",
     "RunOptions",
     "SessionResult",
+    "SpectrumMaps",
+    "SpectrumRegion",
     "SpectrumSummary",
     "Task",
     "ask_ledger",
     "count_assessments",
     "count_kinds",
     "dose_account",
+    "draw_maps",
     "file_is_well",
     "load_pictures",
+    "map_arrays",
     "measure",
     "measure_files",
+    "measure_spectra",
+    "measure_spectrum_image",
     "open_ledger",
     "read_notes",
     "run_account",

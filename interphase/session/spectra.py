@@ -9,7 +9,7 @@ import numpy as np
 
 from interphase.acquisition import Acquisition, Kind
 from interphase.assessment import Assessment
-from interphase.errors import InterphaseError, ParameterError
+from interphase.errors import InterphaseError, MissingValueError, ParameterError
 from interphase.parallel import ChildCallError, ChildLostError, ChildPool
 from interphase.session.spectra_records import (
     EelsResult,
@@ -50,6 +50,8 @@ __all__ = [
 _FAR_ABOVE = 20.0
 """Detection limits above which a shallow edge is believed though the model misfits: misfits of
 simulated films without lithium make 17. A working value."""
+_ONE_PLASMON = 2.0
+"""χ² per degree of freedom from which one plasmon alone is not what is there."""
 _RESOLUTION_EV = 1.0
 """Resolution where no zero-loss peak shows it [eV]; a working value."""
 _OPTICS = {
@@ -582,14 +584,15 @@ def _with_species(
     present = {e for e, amount in result.elements.items() if amount.detected}
     present |= {name.partition("_")[0] for name in seen}
     shapes = edge_shapes(total.counts, total.energy_ev, present=present, **total.noise)
-    if shapes is None:
+    plasmon = _plasmon(low or total)
+    if shapes is None and not plasmon:
         return result
-    energy, net, variance = shapes
+    looked: dict[str, Any] = dict(plasmon)
+    if shapes is not None:
+        looked |= dict(zip(("energy_ev", "net", "variance"), shapes, strict=True))
     try:
         found = identify_species(
-            net,
-            variance=variance,
-            energy_ev=energy,
+            **looked,
             axis_error_ev=min(total.axis_error_ev, 20.0),
             resolution_ev=_resolution(total, low),
             elements=sorted(present),
@@ -615,6 +618,22 @@ def _with_species(
         },
         notes=(*result.notes, f"species: {found.sentence}", *found.damage),
     )
+
+
+def _plasmon(low: "SummedSpectrum") -> dict[str, np.ndarray]:
+    """Return the energy of the plasmon with its error, where one alone is what is there."""
+    from interphase.eels import find_zero_loss, map_plasmon
+
+    if low.zero is None:
+        return {}
+    zero = find_zero_loss(low.counts, low.energy_ev, **low.noise)
+    try:
+        found = map_plasmon(low.counts, low.energy_ev, zero, **low.noise)
+    except (MissingValueError, ParameterError):
+        return {}
+    if not (np.isfinite(found.energy_ev) and found.misfit < _ONE_PLASMON):
+        return {}
+    return {"plasmon_ev": found.energy_ev, "plasmon_error_ev": found.energy_error_ev}
 
 
 def _resolution(total: "SummedSpectrum", low: "SummedSpectrum | None") -> float:

@@ -300,7 +300,7 @@ def _species(
     if not shown or core.total.axis_error_ev is None:
         return {}, 1, []
     binning = shown[0].binning
-    counts = np.asarray(_computed(bin_pixels(core.counts, binning)), dtype=float)
+    counts = np.asarray(_computed(bin_pixels(core.counts, binning)))
     noise = {**core.noise, "read_noise": core.noise["read_noise"] * binning}
     found = edge_shapes(counts, core.total.energy_ev, present=question.detected, **noise)
     if found is None:
@@ -377,7 +377,8 @@ def edge_shapes(
     """
     from interphase.eels import fingerprint_table, net_edge
 
-    net, variance = np.zeros(counts.shape), np.ones(counts.shape)
+    # Single precision is ample for what has the noise of counting.
+    net, variance = (np.full(counts.shape, value, np.float32) for value in (0, 1))
     looked = []
     for edge, onset in fingerprint_table().onset_ev.items():
         if edge.partition("_")[0] not in present or onset > energy_ev[-1] - _SHORTEST_EV:
