@@ -22,13 +22,20 @@ from PIL import Image
 
 import interphase
 from interphase import plotting
+from interphase.acquisition import Acquisition, Kind
 from interphase.diffraction import PhaseMap
 from interphase.report import words
+from interphase.session import draw_maps, measure_spectrum_image
 from interphase.simulation import (
     DEMO_EXPOSURES,
     DemoTruth,
+    EnergyAxis,
+    Spectrometer,
     Structure,
     load_truth,
+    record_spectra,
+    spectrum_image,
+    to_eels_signal,
     write_demo_session,
 )
 
@@ -151,6 +158,15 @@ def draw_probabilities(ax: Axes, phase_map: PhaseMap, colours: list[str]) -> Non
     ax.set_axis_off()
 
 
+def save(figure: Figure, path: Path, *, dpi: int, facecolor: str) -> None:
+    """Write a figure with few colours, as a small file."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=dpi, facecolor=facecolor)
+    Image.open(drawn).convert("RGB").quantize(colors=255, method=Image.Quantize.MEDIANCUT).save(
+        path, optimize=True
+    )
+
+
 def draw(path: Path, image: np.ndarray, phase_map: PhaseMap, truth: DemoTruth) -> None:
     """Draw the README's picture."""
     dose = truth.files[0].dose_e_per_a2
@@ -191,11 +207,48 @@ def draw_interphases(path: Path) -> None:
         plotting.plot_composition(lower, maps, colours={**dict.fromkeys(maps, REST), **MATERIALS})
         title = f"{file.stem.replace('_', ' ')}, foil {truth.foil_thickness_a / 10:.0f} nm"
         figure.text(0.008 + 0.249 * column, 0.945, title, color=TEXT, fontsize=13)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=110, facecolor=BACKGROUND)
-    Image.open(drawn).convert("RGB").quantize(colors=255, method=Image.Quantize.MEDIANCUT).save(
-        path, optimize=True
+    save(figure, path, dpi=110, facecolor=BACKGROUND)
+
+
+def draw_spectra(path: Path) -> None:
+    """Simulate low losses of a film of known materials, measure and draw them."""
+    rng = np.random.default_rng(5)
+    row, column = np.mgrid[:40, :64]
+    thick = np.clip(200.0 + 2 * (column - 30), 0, None)
+    crystal = (row - 20) ** 2 + (column - 34) ** 2 < 25
+    places = {
+        "Li2O": (column >= 12) & (column < 26),
+        "Li2CO3": (column >= 26) & (column < 42) & ~crystal,
+        "LiF": crystal,
+        "polymer": (column >= 42) & (column < 56),
+    }
+    optics = Spectrometer(
+        beam_energy_kev=300,
+        collection_semi_angle_mrad=20,
+        convergence_semi_angle_mrad=10,
+        resolution_fwhm_ev=0.8,
     )
+    axis = EnergyAxis(first_ev=-20, dispersion_ev=0.25, channels=700)
+    share = spectrum_image(
+        {name: np.where(where, thick, 0.0) for name, where in places.items()},
+        axis=axis,
+        spectrometer=optics,
+        energy_shift_ev=rng.normal(0, 0.3, row.shape),
+    )
+    counts = record_spectra(share, electrons_per_pixel=1000 * 20.0**2 * 0.05, rng=rng)
+    signal = to_eels_signal(counts, axis=axis, spectrometer=optics, pixel_size_a=20.0)
+    acquisition = Acquisition(
+        kind=Kind.SPECTRUM_IMAGE,
+        shape=counts.shape,
+        scan_step_a=20.0,
+        beam_energy_kev=300.0,
+        semi_convergence_angle_mrad=10.0,
+        collection_angle_mrad=20.0,
+    )
+    result, maps = measure_spectrum_image(signal, acquisition)
+    if maps is None:
+        raise TypeError(f"the film of the README is no longer measured: {result.sentence}")
+    save(draw_maps(maps), path, dpi=100, facecolor="white")
 
 
 def electrode_edge(share: np.ndarray) -> int:
@@ -223,6 +276,7 @@ def main() -> None:
         raise TypeError("the README's example no longer names its phase map `found`")
     draw(ROOT / "docs" / "img" / "phases_of_an_image.png", image, phase_map, truth)
     draw_interphases(ROOT / "docs" / "img" / "interphases.png")
+    draw_spectra(ROOT / "docs" / "img" / "spectra.png")
 
 
 if __name__ == "__main__":

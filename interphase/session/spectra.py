@@ -491,6 +491,8 @@ def _with_elements(
     if elements is not None and outside:
         notes.append(f"no edge of {', '.join(outside)} begins in the range of the spectra")
     if not wanted:
+        if total.zero is None and elements is None:
+            notes.append("no edge is seen that is looked for unasked: name elements by --elements")
         return replace(result, notes=tuple(notes)), None
     missing = {
         name: f"give {option}, or `{name}` in session.toml"

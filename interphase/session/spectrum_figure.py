@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 MOST_REGIONS = 4
 """Regions whose spectra are drawn, the largest ones."""
 _COLUMNS = 4
-_MAP_IN, _SPECTRUM_IN = 2.75, 2.5
-"""Height of a row of maps, and of a spectrum [inch]."""
+_WIDTH_IN, _SPECTRUM_IN = 2.9, 2.5
+"""Width of a map with its scale, and height of a spectrum [inch]."""
+_MOST_IN = 4.0
+"""Largest height of a map [inch]."""
 REGION_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 """Colours of regions, safe for colour-blind readers."""
 
@@ -31,8 +33,8 @@ def draw_maps(maps: SpectrumMaps, *, title: str = "") -> "Figure":
     panels = _panels(maps)
     rows = -(-len(panels) // _COLUMNS)
     spectra = _spectra(maps)
-    heights = [*([_MAP_IN * rows] if rows else []), *([_SPECTRUM_IN] * len(spectra))]
-    figure = Figure(figsize=(2.9 * _COLUMNS, sum(heights) + 0.4), layout="constrained")
+    heights = [*([_row_in(maps) * rows] if rows else []), *([_SPECTRUM_IN] * len(spectra))]
+    figure = Figure(figsize=(_WIDTH_IN * _COLUMNS, sum(heights) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     if rows:
@@ -46,6 +48,13 @@ def draw_maps(maps: SpectrumMaps, *, title: str = "") -> "Figure":
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _row_in(maps: SpectrumMaps) -> float:
+    """Return the height of a row of maps with their titles [inch]."""
+    images = [maps.counts, None if maps.survey is None else maps.survey.image]
+    tall = max(image.shape[0] / image.shape[1] for image in images if image is not None)
+    return float(min(0.75 * _WIDTH_IN * tall, _MOST_IN) + 0.65)
 
 
 def _draw_spectrum(part: Any, maps: SpectrumMaps, name: str, words: str, colour: str) -> None:

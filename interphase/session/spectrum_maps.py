@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 LEAST_SIDE = 3
 """Rows and columns from which spectra are a map."""
-_POSSIBLE = 0.5
-"""Probability in some place from which a species gets a map."""
+_POSSIBLE, _PLACES = 0.5, 0.02
+"""Probability from which a species may be in a place, and share of the places that get it a map."""
 _TELLING = ("Li", "C", "O")
 """Elements whose edges tell species, the first that is there decides about the squares."""
 SHALLOW_EV = 100.0
@@ -319,7 +319,7 @@ def _species(
     except ParameterError as error:
         return {}, 1, [f"no species were mapped: {error}"]
     with np.errstate(invalid="ignore"):
-        possible = np.any(species.probability >= _POSSIBLE, axis=(0, 1))
+        possible = np.mean(species.probability >= _POSSIBLE, axis=(0, 1)) >= _PLACES
     return (
         {
             name: species.probability[..., k]
