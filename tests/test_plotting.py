@@ -130,3 +130,81 @@ def test_a_composition_needs_maps_of_one_shape() -> None:
         plotting.plot_composition(ax, {"Li2O": np.ones((2, 2)), "LiF": np.ones((3, 2))})
     with pytest.raises(ParameterError, match="at least one material"):
         plotting.plot_composition(ax, {})
+
+
+def _drawn(ax: object) -> tuple[np.ndarray, object]:
+    """Return what lies below a map, and the map itself."""
+    below, picture = ax.get_images()
+    return np.asarray(below.get_array()), picture
+
+
+def test_what_is_unknown_is_white_and_what_is_not_shown_is_grey() -> None:
+    _, ax = plotting.new_figure()
+    values = np.array([[np.nan, 1.0, 5.0], [2.0, -1.0, 3.0]])
+    shown = np.array([[True, False, True], [True, False, True]])
+    plotting.plot_map(ax, values, label="atoms per nm²", shown=shown)
+    below, picture = _drawn(ax)
+    assert below[0, 0].tolist() == [1, 1, 1, 1]
+    assert len({tuple(below[place]) for place in ((0, 1), (1, 1))}) == 1
+    assert 0.6 < below[0, 1, 0] < 0.95
+    mask = np.ma.getmaskarray(picture.get_array())
+    assert mask.tolist() == [[True, True, False], [False, True, False]]
+    # The scale begins at zero: a colour stands for an amount, and not for a rank.
+    assert picture.get_clim()[0] == 0
+    assert 3 < picture.get_clim()[1] <= 5
+    (scale,) = ax.child_axes
+    assert scale.get_ylabel() == "atoms per nm²"
+
+
+@pytest.mark.parametrize("values", [np.full((2, 3), np.nan), np.zeros((2, 3)), np.full((1, 1), -3)])
+def test_maps_of_nothing_and_of_one_value_have_a_scale(values: np.ndarray) -> None:
+    _, ax = plotting.new_figure()
+    plotting.plot_map(ax, values, label="t/λ")
+    low, high = _drawn(ax)[1].get_clim()
+    assert low < high
+    assert low == min(0, np.nanmin(values, initial=0))
+
+
+def test_given_limits_hold_and_the_scale_bar_is_of_the_pixels() -> None:
+    _, ax = plotting.new_figure()
+    plotting.plot_map(ax, np.eye(40), label="probability", limits=(0.0, 2.0), pixel_size_a=20.0)
+    assert _drawn(ax)[1].get_clim() == (0.0, 2.0)
+    # 40 pixels of 20 Å: the bar stands for 20 nm, 10 pixels.
+    (bar,) = ax.patches
+    assert bar.get_width() == pytest.approx(10)
+    assert [text.get_text() for text in ax.texts] == ["20 nm"]
+
+
+def test_a_fit_is_drawn_above_its_residuals() -> None:
+    from matplotlib.figure import Figure
+
+    top, below = Figure().subplots(2, 1, sharex=True)
+    energy = np.arange(240.0, 340.0)
+    fitted = np.where(energy < 250, np.nan, 5.0)
+    near_edge = (energy > 284) & (energy < 334)
+    plotting.plot_fit(
+        top, below, energy, recorded=np.full(100, 6.0), fitted=fitted, background=fitted - 1,
+        residual=np.where(energy < 250, np.nan, np.linspace(-9, 9, 100)), near_edge=near_edge,
+    )  # fmt: skip
+    assert [line.get_label() for line in top.lines] == ["recorded", "fit", "background"]
+    np.testing.assert_array_equal(top.lines[1].get_ydata(), fitted)
+    low, high = below.get_ylim()
+    assert low == -high
+    assert 8 < high <= 9
+    for ax in (top, below):
+        (shade,) = ax.collections
+        inside = shade.get_paths()[0].vertices[:, 0]
+        assert (inside.min(), inside.max()) == (285, 333)
+
+
+def test_small_residuals_do_not_fill_the_axis() -> None:
+    from matplotlib.figure import Figure
+
+    energy = np.arange(10.0)
+    for residual in (np.full(10, 0.1), np.full(10, np.nan)):
+        top, below = Figure().subplots(2, 1)
+        plotting.plot_fit(
+            top, below, energy, recorded=energy, fitted=energy, background=energy, residual=residual
+        )
+        assert below.get_ylim() == (-4, 4)
+        assert not below.collections

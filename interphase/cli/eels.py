@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def eels(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Spectra or images of.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Spectra or spectrum images.")
+    ],
     elements: Annotated[
         str | None,
         typer.Option(
@@ -38,13 +40,13 @@ def eels(
         typer.Option(help="Exposure of the spectra over that of the low losses."),
     ] = None,
     beam_energy: Annotated[
-        float | None, typer.Option(metavar="keV", help="Beam energy [keV].")
+        float | None, typer.Option(metavar="keV", help="Beam energy in keV.")
     ] = None,
     convergence: Annotated[
-        float | None, typer.Option(metavar="mrad", help="Semi-angle of convergence [mrad].")
+        float | None, typer.Option(metavar="mrad", help="Semi-angle of convergence in mrad.")
     ] = None,
     collection: Annotated[
-        float | None, typer.Option(metavar="mrad", help="Semi-angle of collection [mrad].")
+        float | None, typer.Option(metavar="mrad", help="Semi-angle of collection in mrad.")
     ] = None,
     binning: Annotated[
         int | None,

@@ -151,7 +151,7 @@ def check_energy_axis(
     pairs = [
         (known.onset_ev, found.onset_ev, np.hypot(known.error_ev, found.error_ev))
         for known, found in zip(edges, seen, strict=True)
-        if np.isfinite(found.onset_ev)
+        if np.isfinite(found.onset_ev) and found.error_ev < within_ev
     ]
     if not pairs:
         names = ", ".join(edge.name for edge in edges)
@@ -180,7 +180,7 @@ def check_energy_axis(
         for known, found in zip(edges, seen, strict=True)
         if np.isfinite(found.onset_ev)
     )
-    sentence = f"add {correction:+.1f} ± {error:.1g} eV to the energy axis: {listed}"
+    sentence = f"add {correction:+.1f} ± {error:.2g} eV to the energy axis: {listed}"
     missing = [found.name for found in seen if not np.isfinite(found.onset_ev)]
     if missing:
         sentence += f"; {', '.join(missing)} is not seen"

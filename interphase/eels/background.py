@@ -1,6 +1,7 @@
 """What a spectrum would be without its edges: power laws, and the tail of plural plasmon losses."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +18,17 @@ _PADDING_EV = 300.0
 """Losses this far above the last channel are followed, so that none wraps round to the first."""
 _MODEL_ERROR = 0.02
 """Part of a low loss that a sum of Drude peaks is not expected to describe; a working value."""
+_MISFIT_FROM_EV = 10.0
+"""Losses from which on the model is compared with the low loss [eV]: the tail of the zero-loss peak
+ends below, of which the model holds nothing."""
 _SPREAD = (1.0, 0.1, 0.2)
 """Relative spread of strengths, energies and widths of plasmons about those of the mean spectrum;
 working values."""
+
+
+_PLACES_EV = (22.0, 7.5, 14.0, 33.0)
+"""Energies at which one more plasmon is looked for [eV]: of salts and oxides, of lithium, between
+them, and above them, where F 2s and the like are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,9 @@ class Background:
     """The main shape in words."""
     plasmons: np.ndarray | None = None
     """Strength (collisions), energy and width [eV] of the J plasmons of a tail, shape (J, 3)."""
+    misfit: float = 0.0
+    """Relative root mean square by which the plasmons miss the low loss below the first edge,
+    beyond what counting explains."""
 
     def __post_init__(self) -> None:
         most = self.shapes.shape[1]
@@ -226,6 +238,9 @@ def plasmon_tail(
     )  # fmt: skip
     known = None if like is None else like.plasmons
     peaks = _fit_peaks(grid, low_energy[fitted], counts[fitted], counts[peak].sum(), known)
+    beyond = fitted & (low_energy > min(_MISFIT_FROM_EV, up_to_ev - 10))
+    model = counts[peak].sum() * np.interp(low_energy[beyond], grid.energy, grid.losses(peaks))
+    misfit = _misfit(counts[beyond], model)
     if not energy_ev[0] > 0:
         raise ParameterError(
             f"a plasmon tail was asked for from {energy_ev[0]:g} eV on: expected energies above 0"
@@ -245,7 +260,16 @@ def plasmon_tail(
         terms=terms,
         description=f"tail of plasmons at {words}",
         plasmons=peaks,
+        misfit=misfit if like is None else max(misfit, like.misfit),
     )
+
+
+def _misfit(counts: np.ndarray, model: np.ndarray) -> float:
+    """Return the relative error of a model beyond two standard errors of counting."""
+    expected = np.maximum(model, 1.0)
+    excess = np.mean(((counts - expected) ** 2 - expected) / expected**2)
+    noise = np.sqrt(np.mean((2 + 1 / expected) / expected**2) / len(counts))
+    return float(np.sqrt(max(excess - 2 * noise, 0.0)))
 
 
 class _TailGrid:
@@ -320,18 +344,31 @@ def _fit_peaks(
         return np.asarray(known * np.exp(fit.x.reshape(-1, 3) * _SPREAD))
     share = np.clip(counts.sum() / zero_loss, 1e-3, 10)
     strongest = float(energy[np.argmax(counts)])
-    places = [strongest, *(e for e in (22.0, 7.5, 14.0) if abs(e - strongest) > 4)]
-    best, least = np.empty(0), np.inf
+    # The last place only where the window reaches it; places near the strongest loss come last.
+    reached = _PLACES_EV if _PLACES_EV[-1] < energy[-1] else _PLACES_EV[:-1]
+    others = sorted(reached, key=lambda e: abs(e - strongest) < 4)
+    best = found = np.empty((0, 3))
+    least = np.inf
+    penalty = 3 * np.log(len(energy))
     for number in (1, 2, 3):
-        at = np.array(places[:number])
-        start = np.log(np.stack([np.full(number, share / number), at, 0.4 * at], axis=1)).ravel()
         low = np.tile(np.log([1e-4, 2.0, 0.5]), number)
         high = np.tile(np.log([20.0, 60.0, 60.0]), number)
-        fit = least_squares(
-            lambda p: residual(np.exp(p).reshape(-1, 3)),
-            np.clip(start, low, high), bounds=(low, high), max_nfev=60, x_scale=0.1,
-        )  # fmt: skip
-        cost = 2 * fit.cost + len(fit.x) * np.log(len(energy))
+
+        def fitted(start: np.ndarray, most: int, low: Any = low, high: Any = high) -> Any:
+            return least_squares(
+                lambda p: residual(np.exp(p).reshape(-1, 3)),
+                np.clip(start, low, high), bounds=(low, high), max_nfev=most, x_scale=0.1,
+            )  # fmt: skip
+
+        equal = [[share / number, e, 0.4 * e] for e in [strongest, *others][:number]]
+        # One more peak than before, wherever it may be; of a short way each the best goes on.
+        more = [[*found, [share / 10, e, 0.4 * e]] for e in (others if number > 1 else ())]
+        ways = [fitted(np.log(start).ravel(), 15) for start in [equal, *more]]
+        fit = fitted(min(ways, key=lambda way: way.cost).x, 60)
+        found = np.exp(fit.x).reshape(-1, 3)
+        cost = 2 * fit.cost + number * penalty
         if cost < least:
-            best, least = fit.x, cost
-    return np.exp(best).reshape(-1, 3)
+            best, least = found, cost
+        if 2 * fit.cost < penalty:
+            break  # no further peak can be worth it
+    return best

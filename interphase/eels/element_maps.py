@@ -18,6 +18,10 @@ PIXEL_VERDICTS = (
     "unusable spectrum",
 )
 """What is said of a pixel; only the first and the fifth have numbers."""
+_STEPS = 48
+"""Of halving an interval, or its error."""
+_MOST_LOG_PIXELS = 40.0
+"""Logarithm of a number of pixels that nobody has: e^40 is 2e17."""
 FITTED, TOO_FEW, NEGATIVE, RUNAWAY, UNLIKE, UNUSABLE = range(len(PIXEL_VERDICTS))
 
 
@@ -53,8 +57,9 @@ class FittedCurves:
 class ElementMaps:
     """Areal densities of elements, how well they are known, and what could have been seen.
 
-    Standard errors are those of counting (Fisher information); the cross-sections' uncertainty is
-    common to all pixels and beside them.
+    Standard errors are those of counting (Fisher information) and, on a plasmon tail, of the tail,
+    which more electrons or pixels do not reduce; the cross-sections' uncertainty is common to all
+    pixels and beside them.
     """
 
     elements: tuple[str, ...]
@@ -73,6 +78,12 @@ class ElementMaps:
     """Variance of each strength where there is none of the element [1/nm⁴], shape (..., K)."""
     variance_growth: np.ndarray
     """How much the variance grows with the strength [1/nm²], shape (..., K)."""
+    apparent_growth: np.ndarray
+    """How much `absent_variance` grows with the strength: of what may be noise it takes an element
+    for background [1/nm²], shape (..., K)."""
+    tail_variance: np.ndarray
+    """Part of the variances that is due to the tail of plasmons, common to pixels: it is in
+    `covariance` and `absent_variance` [1/nm⁴], shape (..., K)."""
     electrons: np.ndarray
     """Electrons that the areal densities refer to, NaN where unknown, shape (...)."""
     chi_square_per_dof: np.ndarray
@@ -126,7 +137,11 @@ class ElementMaps:
     @property
     def detection_limit_per_nm2(self) -> np.ndarray:
         """Areal density that is detected with probability `detection` [1/nm²], shape (..., K)."""
-        limit = _limit(self.absent_variance, self.variance_growth, self.false_alarm, self.detection)
+        variance, limit = self.absent_variance, np.zeros_like(self.absent_variance)
+        for _ in range(_STEPS):  # each leaves half of the error, or less
+            limit = self._just_detected(
+                variance + self.apparent_growth * limit, variance + self.variance_growth * limit
+            )
         return np.asarray(limit / np.asarray(self.electrons)[..., np.newaxis])
 
     def interval_per_nm2(self, element: str, confidence: float = 0.95) -> np.ndarray:
@@ -193,22 +208,30 @@ class ElementMaps:
         Returns
         -------
         ndarray
-            Number of pixels like this one, 1 or more, shape (...).
+            Number of pixels like this one, 1 or more, infinite where the error of a plasmon tail,
+            common to all of them, is larger than what is wished, shape (...).
 
         Notes
         -----
-        With the variance of n pixels :math:`(\sigma_0^2 + c a) / n` at the density a the limit is
-        a itself for :math:`n = (k_\alpha \sigma_0 + k_\beta \sqrt{\sigma_0^2 + c a})^2 / a^2`.
+        The tail's variance t stays, the others of n pixels are :math:`(\sigma^2 - t) / n`; the
+        limit is the density a of :math:`a = k_\alpha \sigma_n + k_\beta \sqrt{\sigma_n^2 + c_n a}`.
         """
-        from scipy.stats import norm
-
         check_number("wished_per_nm2", wished_per_nm2, np.finfo(float).tiny, np.inf, "1/nm²")
         k = self._index(element)
         wished = wished_per_nm2 * self.electrons
-        variance, growth = self.absent_variance[..., k], self.variance_growth[..., k]
-        error = norm.isf(self.false_alarm) * np.sqrt(variance)
-        error = error + norm.ppf(self.detection) * np.sqrt(variance + growth * wished)
-        return _whole((error / wished) ** 2)
+        stays = self.tail_variance[..., k]
+        counting = self.absent_variance[..., k] - stays
+        absent = counting + self.apparent_growth[..., k] * wished
+        there = counting + self.variance_growth[..., k] * wished
+        low, high = np.zeros_like(absent), np.full_like(absent, _MOST_LOG_PIXELS)
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            with np.errstate(invalid="ignore"):
+                share = np.exp(-middle)
+                enough = self._just_detected(absent * share + stays, there * share + stays) < wished
+            low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+        pixels = np.where(high < _MOST_LOG_PIXELS, np.exp(high), np.inf)
+        return _whole(np.where(np.isfinite(absent), pixels, np.nan))
 
     def binning_for_error(
         self, element: str, relative_error: float, *, at_per_nm2: float
@@ -227,15 +250,32 @@ class ElementMaps:
         Returns
         -------
         ndarray
-            Number of pixels like this one, 1 or more, shape (...).
+            Number of pixels like this one, 1 or more, infinite where the error of a plasmon tail,
+            common to all of them, is larger than what is wished, shape (...).
         """
         tiny = np.finfo(float).tiny
         check_number("relative_error", relative_error, tiny, np.inf)
         check_number("at_per_nm2", at_per_nm2, tiny, np.inf, "1/nm²")
         k = self._index(element)
         strength = at_per_nm2 * self.electrons
-        variance = self.absent_variance[..., k] + self.variance_growth[..., k] * strength
-        return _whole(variance / (relative_error * strength) ** 2)
+        stays = self.tail_variance[..., k]
+        counting = self.absent_variance[..., k] - stays + self.variance_growth[..., k] * strength
+        left = (relative_error * strength) ** 2 - stays
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _whole(np.where(left <= 0, np.inf, counting / left))
+
+    def _just_detected(self, absent: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Return the strength that is detected as often as wished (Currie).
+
+        `absent` is the variance that the threshold is made of, `there` that of the strength.
+        """
+        from scipy.stats import norm
+
+        with np.errstate(invalid="ignore"):
+            return np.asarray(
+                norm.isf(self.false_alarm) * np.sqrt(np.maximum(absent, 0.0))
+                + norm.ppf(self.detection) * np.sqrt(np.maximum(there, 0.0))
+            )
 
     def _index(self, element: str) -> int:
         if element not in self.elements:
@@ -247,16 +287,3 @@ class ElementMaps:
 
 def _whole(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(np.ceil(pixels), 1.0))
-
-
-def _limit(
-    variance: np.ndarray, growth: np.ndarray, false_alarm: float, detection: float
-) -> np.ndarray:
-    r"""Return Currie's limit L: :math:`L = k_\alpha\sigma_0 + k_\beta\sqrt{\sigma_0^2 + c L}`."""
-    from scipy.stats import norm
-
-    decision = norm.isf(false_alarm) * np.sqrt(variance)
-    k = norm.ppf(detection)
-    half = k**2 * growth / 2
-    above = half + np.sign(k) * np.sqrt(half**2 + k**2 * (variance + growth * decision))
-    return np.asarray(decision + above)

@@ -24,6 +24,10 @@ _DECREMENT = 1e-5
 """Square of the last step in standard errors: what is left to go is less than 0.3 % of one."""
 _SHRINK = 0.05
 """Least share of its expected counts that a step leaves to a channel."""
+_NOISE = 4.0
+"""Standard errors up to which what is found of an element may be noise, all of it."""
+_LENT = 1000.0
+"""Counts of usual shape that are lent to a spectrum for what it would be without an element."""
 _FEWEST = 1e-4
 """Expected counts below which a channel is empty."""
 
@@ -254,14 +258,14 @@ def poisson_fits(
     -------
     tuple of ndarray
         Parameters (N, P), covariance (N, P, P), for each element its variance where there is
-        none of it and that variance's growth per unit (N, K, 2), Pearson's χ² and its variance
-        (N, 2), state (N,).
+        none of it, its variance's growth per unit, and how much the former seems to grow per unit
+        (N, K, 3), Pearson's χ² and its variance (N, 2), state (N,).
     """
     number, bins = counts.shape
     size = design.shape[1]
     found = np.empty((number, size))
     covariance = np.zeros((number, size, size))
-    absent = np.empty((number, elements, 2))
+    absent = np.empty((number, elements, 3))
     chi_square = np.zeros((number, 2))
     state = np.zeros(number, dtype=np.int8)
     mean, trial = np.empty(bins), np.empty(bins)
@@ -306,18 +310,40 @@ def poisson_fits(
         for k in range(-1, elements):
             # Round -1 is for the parameters as they are, round k for none of element k.
             clipped = False
+            own, others, lent = 0.0, 1.0, 0.0
+            if k >= 0:
+                # What may be noise of it is given back to the other parameters: else the variance
+                # would be least where noise has made much of the element of the others.
+                error = np.sqrt(covariance[n, k, k])
+                noise = min(abs(b[k]), max(2 * _NOISE * error - abs(b[k]), 0.0))
+                noise = noise if b[k] > 0 else -noise
+                for p in range(size):
+                    change[p] = noise * covariance[n, p, k] / covariance[n, k, k]
+                change[k] = b[k]
+                own, others = -offset.sum(), -offset.sum()
+                for i in range(bins):
+                    own += mean[i]
+                    for p in range(size):
+                        own -= design[i, p] * change[p]
+                    others += whole[i] - design[i, k] * typical[k]
+                lent = _LENT / (_LENT + max(own, 0.0)) if others > 0 else 0.0
             for i in range(bins):
                 trial[i] = mean[i]
                 if k >= 0:
-                    trial[i] = mean[i] - design[i, k] * b[k]
+                    for p in range(size):
+                        trial[i] -= design[i, p] * change[p]
+                    like = whole[i] - design[i, k] * typical[k] - offset[i]
+                    trial[i] += lent * (like * own / others + offset[i] - trial[i])
                     if trial[i] < 0.05 * mean[i]:
                         trial[i] = 0.05 * mean[i]
                         clipped = True
             _information(design, trial, active, matrix)
             if not _factor(matrix):
                 state[n] = NO_MAXIMUM
-                if k >= 0:
-                    absent[n, k] = np.nan
+                absent[n, max(k, 0) :] = np.nan
+                if k < 0:
+                    # What follows rests on the covariance, and there is none.
+                    break
                 continue
             if k < 0:
                 for p in range(size):
@@ -331,13 +357,18 @@ def poisson_fits(
             _solve(matrix, step)
             # What leaves less than nothing was held up by other parameters, which would change too.
             absent[n, k, 0] = max(step[k], covariance[n, k, k]) if clipped else step[k]
-            growth = 0.0
+            growth, hidden, counted = 0.0, 0.0, 0.0
             for i in range(bins):
                 weight = 0.0
                 for p in range(size):
                     weight += design[i, p] * step[p]
                 growth += (weight / trial[i]) ** 2 * design[i, k]
+                taken = design[i, k] - weight / step[k]
+                hidden += (weight / trial[i]) ** 2 * taken
+                counted += taken
             absent[n, k, 1] = growth
+            # What is there and taken for none of it is spread over the other parameters.
+            absent[n, k, 2] = (1.0 - lent) * hidden + lent * step[k] * counted / max(own, 1.0)
     return found, covariance, absent, chi_square, state
 
 

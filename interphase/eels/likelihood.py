@@ -33,7 +33,8 @@ class Fits:
     covariance: np.ndarray
     """Shape (N, P, P)."""
     absent: np.ndarray
-    """Variance of each of the first K parameters where it is zero, and its growth, (N, K, 2)."""
+    """Variance of each of the first K parameters where it is zero, growth of its variance with it,
+    and growth of the former as it appears, (N, K, 3)."""
     chi_square: np.ndarray
     """Pearson's χ² and its variance, shape (N, 2)."""
     failed: np.ndarray
@@ -105,7 +106,7 @@ def poisson_fit(
     return Fits(
         found / scale,
         covariance / (scale[:, np.newaxis] * scale),
-        absent / np.stack([scale[:quantified] ** 2, scale[:quantified]], axis=-1),
+        absent / scale[:quantified, np.newaxis] ** [2, 1, 1],
         chi,
         state != 0,
     )

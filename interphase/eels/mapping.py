@@ -15,13 +15,13 @@ from interphase.errors import ParameterError
 
 _LEAST_SQUARES = 16
 """Squares that a map is to have."""
-_FARTHEST = 0.05
+_FARTHEST = 0.2
 """Part of the axis by which spectra are moved at most."""
 _MOST_HELD_BYTES, _BYTES_AT_ONCE = 2**30, 2**26
 """Maps that are held in memory once they are moved, since all that follows reads them again; larger
 ones are moved each time they are read, in blocks of so much."""
-_ENOUGH = 0.5
-"""Share of the squares that must have an answer, and a limit below what is looked for."""
+_ENOUGH = 0.8
+"""Share of an element's atoms that must be in squares in which it is detected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,9 +46,21 @@ class ElementMap:
     mean_per_nm2: float
     """Areal density of the sum of all spectra [1/nm²]; NaN where it does not show the element."""
     resolved: bool
-    """Whether that mean would have been detected in half of the squares or more."""
+    """Whether 80 % of its atoms are in squares in which it is detected, false alarms taken off."""
     sentence: str
     """What the map is worth in words."""
+
+    @property
+    def typical_limit_per_nm2(self) -> float:
+        """Median detection limit of the squares with an answer [1/nm²]; NaN without any."""
+        known = np.isfinite(self.areal_density_per_nm2)
+        return float(np.median(self.detection_limit_per_nm2[known])) if known.any() else np.nan
+
+    @property
+    def detected_share(self) -> float:
+        """Share of the squares with an answer in which the element is detected; NaN without any."""
+        known = np.isfinite(self.areal_density_per_nm2)
+        return float(np.mean(self.detected[known])) if known.any() else np.nan
 
 
 def map_elements(
@@ -68,7 +80,7 @@ def map_elements(
     options: ElementOptions | None = None,
     binning: int | None = None,
 ) -> dict[str, ElementMap]:
-    """Map every element in the smallest squares of pixels in which its mean would be detected.
+    """Map every element in the smallest squares of pixels that show where its atoms are.
 
     Where a pixel holds a single electron of an edge a map of pixels means nothing; one of squares
     of 10 × 10 may. Use `fit_elements` where pixels lie on no grid.
@@ -106,9 +118,10 @@ def map_elements(
     Notes
     -----
     Squares have sides of 1, 2, 4 ... pixels, as long as 16 of them fit. Of an element that the sum
-    of all spectra shows, the finest map is taken in which its mean areal density is above the
-    limit of detection in half of the squares; the coarsest where there is none. Of one that the
-    sum does not show, it is the coarsest: there the limit is lowest.
+    of all spectra shows, the finest map is taken in which the squares that show it hold 80 % of its
+    atoms, so that a thin layer is mapped more finely than the same atoms evenly spread; the
+    coarsest where there is none. Of one that the sum does not show, it is the coarsest: there the
+    limit is lowest.
 
     Examples
     --------
@@ -200,8 +213,8 @@ def align_map(
     energy_ev
         Energy losses of the channels [eV], shape (E,).
     zero_loss
-        From `find_zero_loss`; where the peak was not found, or lies more than 1/20 of the axis from
-        the others, the spectrum stays where it is.
+        From `find_zero_loss`; where the peak was not found the spectrum stays where it is, and
+        where it lies more than 1/5 of the axis from the others it becomes NaN.
     dispersion_ev
         Width of a channel [eV]; that of `energy_ev` unless given.
 
@@ -227,11 +240,13 @@ def align_map(
         raise ParameterError(
             f"zero_loss has shape {place.shape}: expected that of the map, {counts.shape[:-1]}"
         )
+    if not np.isfinite(place).any():
+        raise ParameterError(f"spectra cannot be aligned: {zero_loss.sentence}")
     moved = np.round((np.nanmedian(place) - place) / step)
     most = _FARTHEST * len(energy_ev)
-    moved = np.where(np.abs(np.nan_to_num(moved, nan=np.inf)) <= most, moved, 0.0)
-    channels = slice(int(max(moved.max(), 0)), len(energy_ev) + int(min(moved.min(), 0)))
-    if not moved.any():
+    moved = np.where(np.isnan(moved), 0.0, np.where(np.abs(moved) <= most, moved, np.nan))
+    channels = slice(int(max(np.nanmax(moved), 0)), len(energy_ev) + int(min(np.nanmin(moved), 0)))
+    if not (np.isnan(moved) | (moved != 0)).any():
         return counts, channels
     kept = np.float32 if counts.dtype in (np.float32, np.uint8, np.uint16) else np.float64
     shape = (*counts.shape[:-1], channels.stop - channels.start)
@@ -281,6 +296,8 @@ def bin_pixels(counts: Any, side: int) -> Any:
     >>> bin_pixels(np.ones((5, 1, 3)), 2).tolist()
     [[[2.0, 2.0, 2.0]], [[2.0, 2.0, 2.0]]]
     """
+    if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+        raise ParameterError(f"side is {side!r}: expected a whole number of pixels of at least 1")
     if side == 1:
         return counts
     high, wide = (min(side, n) for n in counts.shape[:2])
@@ -303,9 +320,9 @@ def _sides(shape: tuple[int, int]) -> list[int]:
 
 
 def _checked_side(binning: int, shape: tuple[int, int]) -> int:
-    if not 1 <= binning <= max(shape):
+    if not (1 <= binning <= max(shape) and binning == int(binning)):
         raise ParameterError(
-            f"binning is {binning!r}: expected a number of pixels from 1 to {max(shape)}"
+            f"binning is {binning!r}: expected a whole number of pixels from 1 to {max(shape)}"
         )
     return int(binning)
 
@@ -322,15 +339,24 @@ def _summed(data: Any) -> np.ndarray:
     return total
 
 
+def _held_by_noise(fit: ElementMaps, k: int, answered: np.ndarray) -> float:
+    """Return what false alarms put into the squares with an element, in the mean [1/nm²]."""
+    from scipy.stats import norm
+
+    sigma = np.sqrt(fit.absent_variance[..., k]) / fit.electrons
+    return float(norm.pdf(norm.isf(fit.false_alarm)) * np.nansum(sigma[answered]))
+
+
 def _map_of(fit: ElementMaps, k: int, side: int, mean: float) -> ElementMap:
     element = fit.elements[k]
     limit, verdict = fit.detection_limit_per_nm2[..., k], np.asarray(fit.verdict)
     answered = np.isin(verdict, (FITTED, UNLIKE))
     detected, contested = fit.detected[..., k], tuple(fit.contested.get(element, ()))
-    below = float(np.mean(answered & (limit <= mean)))
+    amount = fit.areal_density_per_nm2[..., k]
+    held = np.nansum(amount[detected]) - _held_by_noise(fit, k, answered)
     squares = "pixels" if side == 1 else f"squares of {side} × {side} pixels"
     typical = np.median(limit[answered]) if answered.any() else np.nan
-    resolved = below >= _ENOUGH
+    resolved = bool(held >= _ENOUGH * mean * amount.size)
     if not answered.any():
         said = f"{element} cannot be mapped: no spectrum of {squares} could be fitted"
     else:
@@ -339,7 +365,11 @@ def _map_of(fit: ElementMaps, k: int, side: int, mean: float) -> ElementMap:
             f"detection limit is {typical:.3g} /nm²"
         )
         if np.isfinite(mean) and not resolved:
-            said += f", above the mean of {mean:.3g} /nm²: the electrons do not suffice for a map"
+            share = max(held / (mean * amount.size), 0.0)
+            said += (
+                f" and the mean {mean:.3g}: in them is {share:.0%} of what there is, the electrons "
+                "do not suffice for a map"
+            )
         elif not np.isfinite(mean):
             said += "; the sum of all spectra does not show it"
         if contested:
@@ -347,7 +377,7 @@ def _map_of(fit: ElementMaps, k: int, side: int, mean: float) -> ElementMap:
     return ElementMap(
         element=element,
         binning=side,
-        areal_density_per_nm2=fit.areal_density_per_nm2[..., k],
+        areal_density_per_nm2=amount,
         standard_error_per_nm2=fit.standard_error_per_nm2[..., k],
         detection_limit_per_nm2=limit,
         detected=detected,

@@ -18,7 +18,7 @@ KNOWN_EDGES: Mapping[str, KnownEdge] = MappingProxyType(
     {
         name: KnownEdge(name=name, onset_ev=onset, error_ev=error)
         for name, onset, error in (
-            ("C_K", 284.0, 1.5),
+            ("C_K", 286.5, 3.0),
             ("N_K", 401.0, 2.0),
             ("Ti_L", 457.0, 1.0),
             ("O_K", 531.0, 2.5),
@@ -31,8 +31,9 @@ KNOWN_EDGES: Mapping[str, KnownEdge] = MappingProxyType(
         )
     }
 )
-"""Edge → where its first rise is steepest, and how far compounds move it. The onsets of C, N, Cr,
-Mn, Fe, Co and Ni are those of eXSpy's table (grade A); those of Ti, O and F, which it has at 456, 532
+"""Edge → where its first rise is steepest, and how far compounds move it. The onsets of N, Cr, Mn,
+Fe, Co and Ni are those of eXSpy's table (grade A); C K is steepest at 284 in carbon and at 290 in
+carbonate, which the axis must not decide; those of Ti, O and F, which it has at 456, 532
 and 685 eV, and the scatter of compounds are remembered from practice of the field (grade C)."""
 USUAL_ELEMENTS = ("Li", "C", "O", "F")
 """Elements of battery interphases, looked for where none are named."""
@@ -382,7 +383,7 @@ def check_on_known_edges(
     Examples
     --------
     >>> energy = np.arange(240.0, 420.0, 0.5)
-    >>> edge = 3000 / (1 + np.exp(-2 * (energy - 287)))
+    >>> edge = 3000 / (1 + np.exp(-2 * (energy - 289.5)))
     >>> counts = np.random.default_rng(0).poisson(1e4 * (energy / 240) ** -3 + edge)
     >>> check = check_on_known_edges(counts, energy, ["C_K"])
     >>> check.edges, round(check.correction_ev), check.needed
@@ -407,11 +408,21 @@ def check_on_known_edges(
     off = np.array([one.onset_ev - found.onset_ev for one, found in zip(known, seen, strict=True)])
     error = np.array([one.error_ev for one in known])
     alike = np.abs(off[:, None] - off) <= _ALIKE * np.hypot(error[:, None], error)
-    believed = alike[np.argmax(alike @ error**-2.0)]
-    if not believed.any():
+    # Edges that agree with each other, and not only with a vague one between them.
+    groups = []
+    for first in np.flatnonzero(alike.diagonal()):
+        group = [int(first)]
+        for other in np.argsort(error):
+            if other != first and alike[other, group].all():
+                group.append(int(other))
+        groups.append(sorted(group))
+    if not groups:
         return none
-    kept = [one for one, good in zip(known, believed, strict=True) if good]
+    believed = max(groups, key=lambda group: float((error[group] ** -2.0).sum()))
+    kept = [known[k] for k in believed]
     check = check_energy_axis(counts, energy_ev, kept, **noise)
+    if not np.isfinite(check.correction_ev):
+        return none
     return OnsetCheck(
         edges=tuple(one.name for one in kept),
         correction_ev=check.correction_ev,

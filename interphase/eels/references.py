@@ -29,6 +29,8 @@ _DETECTION = 0.95
 _CHANCE = 0.01
 # Steps at most, and gain of the log-likelihood below which a spectrum is done.
 _ITERATIONS, _CLIMB = 50, 1e-9
+# Amount over the mean count of a channel that is none.
+_NONE = 1e-6
 # Channels over which residuals are summed, to see what no channel by itself shows.
 _SCALES = (1, 8, 32)
 
@@ -353,7 +355,12 @@ class _Fitter:
         log = self.log(z, mean, shifts)
         gradient = (np.swapaxes(columns, 1, 2) @ (z / mean - 1)[..., None])[..., 0]
         gradient[:, size:] -= shifts / self.priors**2
-        step = np.linalg.solve(self.information(mean, columns), gradient[..., None])[..., 0]
+        # What is as good as none and would be less stays, lest it shorten the steps of the others.
+        none = np.zeros(gradient.shape, dtype=bool)
+        none[:, :size] = (amounts < _NONE * z.mean(axis=1)[:, None]) & (gradient[:, :size] < 0)
+        either, one = none[:, :, None] | none[:, None, :], np.eye(gradient.shape[1])
+        matrix = np.where(either, one, self.information(mean, columns))
+        step = np.linalg.solve(matrix, np.where(none, 0.0, gradient)[..., None])[..., 0]
         with np.errstate(divide="ignore", invalid="ignore"):
             room = np.where(step[:, :size] < 0, -0.95 * amounts / step[:, :size], 1.0)
         length = np.minimum(room.min(axis=1), 1.0)[:, None]

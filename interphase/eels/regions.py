@@ -114,6 +114,10 @@ def find_regions(
     about the width of the average; that of a blurred one is its middle. A pixel is expected to be
     of the region that those around it are of.
 
+    Shapes are not known beforehand, so that pixels must show a difference: of 64 × 64 spectra of 60
+    channels, layers 1 to 8 pixels wide whose sum differs from the rest by χ² up to 800 showed none,
+    and from 1150 on they did, 2 pixels wide or more as a region once there were electrons enough.
+
     References
     ----------
     .. [1] C. Fraley and A. E. Raftery, J. Am. Stat. Assoc. 97, 611 (2002),
@@ -167,7 +171,10 @@ def find_regions(
         )
         assessment = Assessment.AMBIGUOUS if assessment is Assessment.OK else assessment
     else:
-        words = "The map is uniform as far as its electrons tell."
+        words = (
+            "No difference is told pixel by pixel; a layer too faint or too narrow for that may be "
+            "there: sum along it."
+        )
     return SpectralRegions(
         labels=names[labels],
         number=number,

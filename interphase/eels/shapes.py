@@ -14,6 +14,8 @@ from interphase.eels.fingerprints import Feature, Fingerprint, FingerprintTable
 FWHM = 2.3548200450309493
 # Shapes that are drawn of an edge in all, about, and of each species, pair or unknown at most.
 DRAWN, MOST_DRAWN = 12000, 1024
+# Parts, alike in number, that shapes are sorted into by the shift of the axis.
+SHIFTS = 8
 # Energies from the onset of an edge to either end of what is compared [eV].
 BELOW_EV, ABOVE_EV = 6.0, 30.0
 # An edge rises at most so far ahead of its binding energy and after it [eV].
@@ -43,7 +45,8 @@ def shapes_of(
 ) -> np.ndarray:
     """Return shapes of an edge, each of sum 1, as columns (E, D); no members: of an unknown.
 
-    Their number `drawn` is a power of two.
+    Their number `drawn` is a power of two. The shift of the axis rises from the first to the last,
+    so that a part of them has the shifts of the same part of another edge's.
     """
     from scipy.special import ndtri
     from scipy.stats import qmc
@@ -52,6 +55,7 @@ def shapes_of(
     known = [member.of(edge) for member in members] or [()]
     number = 2 + sum(2 + 4 * max(len(f), UNKNOWN_PEAKS) for f in known)
     even = qmc.Sobol(number, scramble=False).random(2 * drawn)[drawn:]
+    even = even[np.argsort(even[:, 0])]
     columns: Iterator[np.ndarray] = iter(even.T.clip(1e-6, 1 - 1e-6))
     shift = axis_error_ev * ndtri(next(columns))
     onset = table.onset_ev[edge]

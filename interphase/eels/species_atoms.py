@@ -62,11 +62,14 @@ def atoms_evidence(
     Of a measured :math:`M` the likelihood, with the best number of others, is
 
     .. math:: e^{-d^2 / 2}, \quad d = \min\left(0,
-        \frac{M - r N}{\sqrt{\sigma_M^2 + r^2 (\sigma_N^2 + \tau^2 N^2)}}\right)
+        \frac{M - r N}{\sqrt{\sigma_M^2 + r^2 \sigma_N^2 + \tau^2 M r N}}\right)
 
-    where τ is the relative error of the ratio: less than is needed speaks against the compounds,
-    more for nothing. It is averaged over shares, and with `AMOUNTS_WRONG` it is 1 whatever was
-    measured. The same holds of kinds of carbon and all of C.
+    where τ is the relative error of the cross-sections' ratio, and M or N below 0 is 0: noise of
+    what is not there speaks for nothing. A factor between the two that is off by τ makes
+    :math:`\ln (r N / M)`, nearly :math:`(r N - M) / \sqrt{M r N}`, off by as much, and no factor
+    makes atoms of none. Less than is needed speaks against the compounds, more for nothing. It is
+    averaged over shares, and with `AMOUNTS_WRONG` it is 1 whatever was measured. The same holds of
+    kinds of carbon and all of C.
     """
     log = np.zeros((*next(iter(atoms.values()))[0].shape, len(sets)))
     for reference in ("Li", "C"):
@@ -92,6 +95,7 @@ def _evidence(
 ) -> np.ndarray:
     """Return the log evidence if all of an element is in one or two species, or in none."""
     amount, error = (values[..., None] for values in atoms[reference])
+    amount = np.maximum(amount, 0)
     shares = np.ones((1, 1)) if len(holders) < 2 else np.stack([_SHARES, 1 - _SHARES])
     each = np.ones((*amount.shape[:-1], shares.shape[1]))
     for element, (found, spread) in atoms.items():
@@ -99,9 +103,10 @@ def _evidence(
             continue
         ratios = [s.atoms.get(element, 0.0) / s.atoms[reference] for s in holders] or [0.0]
         ratio = ratios @ shares
+        here, need = np.maximum(found, 0)[..., None], ratio * amount
         relative = np.hypot(relative_error[element], relative_error[reference])
-        variance = spread[..., None] ** 2 + ratio**2 * (error**2 + (relative * amount) ** 2)
-        short = np.minimum(found[..., None] - ratio * amount, 0) ** 2 / variance
+        variance = spread[..., None] ** 2 + (ratio * error) ** 2 + relative**2 * here * need
+        short = np.minimum(here - need, 0) ** 2 / variance
         # What is not known says nothing.
         each *= np.exp(-np.nan_to_num(short) / 2)
     return np.asarray(np.log(AMOUNTS_WRONG + (1 - AMOUNTS_WRONG) * each.mean(axis=-1)))

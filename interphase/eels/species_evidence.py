@@ -21,6 +21,7 @@ from interphase.eels.shapes import (
     DRAWN,
     FWHM,
     MOST_DRAWN,
+    SHIFTS,
     shapes_of,
     weigh,
 )
@@ -211,7 +212,7 @@ class Evidence:
         self.counts, self.error = np.full(size, np.nan), np.full(size, np.nan)
         self.misfit, self.limit = np.full(size, np.nan), np.full(size, np.nan)
         self.seen = {window.edge: np.zeros(shape, dtype=bool) for window in windows}
-        self.metal = np.zeros(shape, dtype=bool)
+        self.plasmon, self.metal = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self.places: list[str] = []
 
     def look(self, where: tuple[slice, ...], net: np.ndarray, variance: np.ndarray) -> None:
@@ -227,26 +228,24 @@ class Evidence:
                 "nothing was counted it is that of what the fit expects"
             )
         self.bad[where] = ~good.reshape(net.shape[:-1])
+        log = np.zeros((len(flat), len(self.hypotheses.sets)))
+        values = np.full((len(flat), len(self.windows), 5), np.nan)
+        if good.any() and self.windows:
+            # Spectra are shared out among the cores, their products are not once more.
+            with threadpool_limits(1):
+                log[good], values[good] = in_threads(
+                    partial(_look_at, self.windows), flat[good], spread[good]
+                )
+        shape = self.bad[where].shape
+        self.log[where] += log.reshape(*shape, -1)
+        counts, error, misfit, noise, rise = np.moveaxis(values.reshape(*shape, -1, 5), -1, 0)
+        self.counts[where], self.error[where], self.misfit[where] = counts, error, misfit
+        self.limit[where] = _EDGE * noise
         for number, window in enumerate(self.windows):
-            log = np.zeros((len(flat), len(window.labels)))
-            values = np.full((len(flat), 5), np.nan)
-            if good.any():
-                # Spectra are shared out among the cores, their products are not once more.
-                with threadpool_limits(1):
-                    log[good], values[good] = in_threads(
-                        partial(_look_at, window), flat[good], spread[good]
-                    )
-            seen = values[:, 0] > _EDGE * values[:, 3]
-            log[~seen] = 0.0
-            shape = self.bad[where].shape
-            self.log[where] += _TRUST * log[:, window.of_hypothesis].reshape(*shape, -1)
-            self.seen[window.edge][where] = seen.reshape(shape)
-            self.counts[where][..., number] = values[:, 0].reshape(shape)
-            self.error[where][..., number] = values[:, 1].reshape(shape)
-            self.limit[where][..., number] = _EDGE * values[:, 3].reshape(shape)
-            self.misfit[where][..., number] = values[:, 2].reshape(shape)
+            seen = counts[..., number] > self.limit[where][..., number]
+            self.seen[window.edge][where] = seen
             if window.edge == CARBON:
-                self.peak[where] = np.where(seen, values[:, 4], np.nan).reshape(shape)
+                self.peak[where] = np.where(seen, rise[..., number], np.nan)
 
     def add_places(
         self, edge: str, energy: np.ndarray, error: np.ndarray, axis_error_ev: float
@@ -274,6 +273,7 @@ class Evidence:
             log[..., number] = np.log(np.where(seen, density, 1.0)).sum(axis=-1)
         self.log += log[..., of_hypothesis]
         if edge == LOW_LOSS:
+            self.plasmon = seen.any(axis=-1)
             metal = table.species["Li"].of(LOW_LOSS)[0]
             reach = 2 * np.sqrt(spread2[..., 0])
             inside = (energy[..., 0] >= metal.low_ev - reach) & (
@@ -319,43 +319,93 @@ class Evidence:
             here = lithium if species.lithium else self.seen.get(edge, nowhere)
             here = here | self.metal if name == "Li" else here
             hidden = ~here & ~self.bad
+            reasons = []
             if hidden.any():
                 probability[..., i][hidden] = np.nan
-                barred[name] = f"the {edge.replace('_', ' ')} edge is not seen"
+                why = f"the {edge.replace('_', ' ')} edge is not seen{_in_some(hidden)}"
                 if species.lithium and under:
-                    barred[name] = f"edges of {', '.join(under)} lie under Li K"
+                    why = f"edges of {', '.join(under)} lie under Li K"
+                reasons.append(why)
             if species.needs is not None:
-                shown = self.seen.get(CARBON, nowhere) & (np.nan_to_num(self.peak) >= _PEAK)
                 looked = self.seen.get(CARBON, nowhere)
+                shown = looked & (np.nan_to_num(self.peak) >= _PEAK)
                 probability[..., i][~looked] = np.nan
                 without = ~shown & looked & (np.nan_to_num(probability[..., i]) > POSSIBLE)
                 probability[..., i][without] = np.nan
-                if not looked.all():
-                    barred.setdefault(name, "the C K edge, which must show carbonate, is not seen")
-                elif without.any():
-                    barred.setdefault(name, "the C K edge shows no peak of carbonate at 290 eV")
+                unseen = ~looked & ~hidden & ~self.bad
+                if unseen.any():
+                    why = f"the C K edge, which must show carbonate, is not seen{_in_some(unseen)}"
+                    reasons.append(why)
+                if without.any():
+                    why = f"the C K edge shows no peak of carbonate at 290 eV{_in_some(without)}"
+                    reasons.append(why)
+            if reasons:
+                barred[name] = ", and ".join(reasons)
         return probability, barred
+
+    def remembered(self) -> np.ndarray:
+        """Return whether all features that decide of a species are of grade C, shape (..., S)."""
+        table, names = self.hypotheses.table, self.hypotheses.names
+        found = np.zeros((*self.bad.shape, len(names)), dtype=bool)
+        for i, name in enumerate(names):
+            better = np.zeros(self.bad.shape, dtype=bool)
+            for edge, seen in {**self.seen, LOW_LOSS: self.plasmon}.items():
+                for shown in self.hypotheses.label((table.species[name],), edge):
+                    found[..., i] |= seen
+                    if any(f.grade != "C" for f in table.species[shown].of(edge)):
+                        better |= seen
+            found[..., i] &= ~better
+        return found
+
+
+def _in_some(where: np.ndarray) -> str:
+    """Return in how many spectra something holds, or nothing if in all."""
+    return "" if where.all() else f" (in {where.sum()} of {where.size} spectra)"
 
 
 def _look_at(
-    window: Window, net: np.ndarray, variance: np.ndarray
+    windows: Sequence[Window], net: np.ndarray, variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log evidence of each label (P, L), and what is said of the edge (P, 5).
+    """Return the log evidence of each hypothesis (P, H), and what is said of each edge (P, G, 5).
 
-    The last are counts, error, misfit, error by counting, and height of the peak of carbonate.
+    The axis is one: the evidence of edges is multiplied for the shifts that they have in common.
+    """
+    shifts = SHIFTS if len(windows) > 1 else 1
+    looked = (_look_at_edge(window, net, variance, shifts) for window in windows)
+    logs, values = zip(*looked, strict=True)
+    found = np.empty((len(net), len(windows[0].of_hypothesis)))
+    for start in range(0, len(net), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        both = zip(logs, windows, strict=True)
+        shifted = np.sum([log[part][:, window.of_hypothesis] for log, window in both], axis=0)
+        most = shifted.max(axis=-1)
+        found[part] = most + np.log(np.exp(shifted - most[..., None]).mean(axis=-1))
+    return _TRUST * found, np.stack(values, axis=1)
+
+
+def _look_at_edge(
+    window: Window, net: np.ndarray, variance: np.ndarray, shifts: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the log evidence of each label for each shift (P, L, K), and what is said (P, 5).
+
+    The last are counts, error, misfit, error by counting, and height of the peak of carbonate. The
+    evidence of an edge that is not seen is even.
     """
     starts = window.starts - window.starts[0]
     part = slice(int(window.starts[0]), window.stop)
     y = np.add.reduceat(net[:, part], starts, axis=1)
     spread = np.add.reduceat(variance[:, part], starts, axis=1)
-    labels, _, drawn = window.shapes.shape
+    labels, channels, drawn = window.shapes.shape
     alike = max(int(_ALIKE * labels * drawn), _LEAST_ALIKE)
-    log, found = weigh(y, spread, window.shapes, window.energy_ev, alike=alike)
+    parts = window.shapes.reshape(labels, channels, shifts, -1).swapaxes(1, 2)
+    shapes = parts.reshape(labels * shifts, channels, -1)
+    log, found = weigh(y, spread, shapes, window.energy_ev, alike=alike)
+    seen = found[:, 0] > _EDGE * found[:, 3]
+    log[~seen] = 0.0
     rise = np.full(len(y), np.nan)
     if window.peak is not None:
-        seen = found[:, 0] > _EDGE * found[:, 3]
         rise[seen] = _rise(y[seen], spread[seen], *window.peak)
-    return log, np.column_stack([found, rise])
+    return log.reshape(-1, labels, shifts), np.column_stack([found, rise])
 
 
 def _rise(

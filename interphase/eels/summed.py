@@ -8,7 +8,11 @@ import numpy as np
 from interphase.assessment import Assessment
 from interphase.eels.checks import blocks, check_axis, check_spectra
 from interphase.eels.thickness import aligned_mean, measure_thickness
-from interphase.eels.zero_loss import ZeroLoss, find_zero_loss
+from interphase.eels.zero_loss import ZeroLoss, even_step, find_zero_loss
+
+_FLOOR = 0.05
+"""Channels by which the maximum of a zero-loss peak may be off, since losses stand on one flank; a
+working value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,9 @@ class SummedSpectrum:
                 gain=gain,
                 read_noise=read_noise * float(np.sqrt(number)),
                 zero=zero,
-                axis_error_ev=float(np.hypot(statistical, zero.common_error_ev)),
+                axis_error_ev=float(
+                    np.linalg.norm([statistical, zero.common_error_ev, _FLOOR * even_step(energy)])
+                ),
             )
         number, total = 0, np.zeros(len(energy))
         for _, block in blocks(counts):

@@ -50,6 +50,15 @@ __all__ = [
 _FAR_ABOVE = 20.0
 """Detection limits above which a shallow edge is believed though the model misfits: misfits of
 simulated films without lithium make 17. A working value."""
+_GAINS = 1e-3, 1e6
+"""Counts per electron that a detector may make; data that want others were scaled."""
+_UNEVEN, _BELOW = 0.1, 5.0
+"""Scatter of t/λ from which a sum of spectra follows no single thickness, and standard errors below
+zero that no noise makes. Working values."""
+_RATIOS = 0.2
+"""Logarithm by which an exposure ratio may differ from that of the times without a word."""
+_DUAL_EV = 1.0
+"""How far the two ranges of dual spectra may be off each other [eV]; a working value."""
 _ONE_PLASMON = 2.0
 """χ² per degree of freedom from which one plasmon alone is not what is there."""
 _RESOLUTION_EV = 1.0
@@ -94,9 +103,15 @@ def measure_spectrum_files(
         raise ParameterError("no element is named: give symbols such as Li,C,O,F")
     for element in (*(options.elements or ()), *(options.rivals or ())):
         edge_onsets(element)
+    if options.binning is not None and options.binning < 1:
+        raise ParameterError(
+            f"binning is {options.binning!r}: expected a number of pixels of at least 1"
+        )
     for name, value in {**options.given, "exposure_ratio": options.exposure_ratio}.items():
         if value is not None and not 0 < value < float("inf"):
             raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")
+    if options.binning is not None and options.binning < 1:
+        raise ParameterError(f"binning is {options.binning!r}: expected a number of pixels >= 1")
     children = ChildPool()
     try:
         for path in files:
@@ -153,12 +168,17 @@ def measure_loaded(
     else:
         low, said = find_low_loss(loaded, session=session)
         notes += [said] if said else []
+    by_times = exposure_ratio(loaded.acquisition, low.acquisition) if low else None
+    ratio = options.exposure_ratio
+    if ratio and by_times and abs(np.log(ratio / by_times)) > _RATIOS:
+        notes.append(
+            f"the exposure ratio given is {ratio:.4g}, that of the files' times {by_times:.4g}"
+        )
     result, maps = measure_spectrum_image(
         loaded.signal,
         loaded.acquisition,
         low_loss=low.signal if low else None,
-        exposure_ratio=options.exposure_ratio
-        or (exposure_ratio(loaded.acquisition, low.acquisition) if low else None),
+        exposure_ratio=ratio or by_times,
         elements=options.elements,
         rivals=options.rivals,
         binning=options.binning,
@@ -238,7 +258,7 @@ def measure_spectrum_image(
         See `measure_spectra`.
     binning
         Side of the squares in which elements are mapped [pixels]; as the electrons allow unless
-        given.
+        given. A note says where the map holds no such square.
 
     Returns
     -------
@@ -250,7 +270,7 @@ def measure_spectrum_image(
     Raises
     ------
     ParameterError
-        The signal holds no spectra in eV, or the map no square of that side.
+        The signal holds no spectra in eV.
     """
     asked = _Asked.of(acquisition, elements, exposure_ratio, rivals)
     result, core, low, seen, curves = _measured(signal, low_loss, asked)
@@ -266,14 +286,14 @@ def measure_spectrum_image(
         low = None
     core = core.aligned() if same else core
     there = {e for e, amount in result.elements.items() if amount.detected}
-    contested = any(amount.instead for amount in result.elements.values())
     question = Question(
         elements=tuple(result.elements),
         detected=tuple(sorted(there | {name.partition("_")[0] for name in seen})),
         optics=asked.optics,
         exposure_ratio=1.0 if same else asked.exposure_ratio,
-        # What the sum decides is decided: a map's own sums of neighbours hold several materials.
-        options=asked.options if contested else replace(asked.options, rivals=()),
+        # Whose edge it is, the sums of the regions tell: those of neighbours, as a fit of a map
+        # takes them, hold several materials.
+        options=replace(asked.options, rivals=()),
         resolution_ev=_resolution(core.total, None if low is None else low.total),
         relative_uncertainty={e: a.relative_uncertainty for e, a in result.elements.items()},
         binning=binning,
@@ -341,14 +361,19 @@ def _measured(
         # Both are of one detector, so that its gain has no part in areal densities.
         low, said = _low(spectra_from_signal(low_loss), noise)
         notes += [said] if said else []
-    counts, energy = spectra.counts, spectra.energy_ev
+    counts, energy, dual_zero = spectra.counts, spectra.energy_ev, None
     if low is not None and low.is_map and low.counts.shape[:-1] == counts.shape[:-1]:
         assert low.total.zero is not None
         counts, channels = align_map(counts, energy, low.total.zero)
         energy = energy[channels]
+        dual_zero = low.total.zero_loss_ev
         notes.append("spectra and low losses were aligned together on the zero losses")
+        # Where the zero loss is out of reach the spectrum is left out.
+        notes += _left_out(counts)
     total = SummedSpectrum.of(counts, energy, **noise)
-    result, total, seen = _with_axis(replace(result, notes=tuple(notes)), total, counts)
+    result, total, seen = _with_axis(
+        replace(result, notes=tuple(notes)), total, counts, dual_zero_ev=dual_zero
+    )
     core = Recording(counts=counts, energy_ev=energy, total=total)
     if low is None and total.zero is not None:
         low = core
@@ -358,6 +383,15 @@ def _measured(
     result, curves = _with_elements(result, total, other, asked, seen)
     result = _with_species(result, total, other, asked.acquisition, seen)
     return result, core, low, seen, curves
+
+
+def _left_out(counts: Any) -> list[str]:
+    """Return a note of the spectra of an aligned map that drifted too far, if there are any."""
+    first = counts[..., 0]
+    lost = int(np.isnan(first.compute() if hasattr(first, "compute") else first).sum())
+    if not lost:
+        return []
+    return [f"{lost} spectra whose zero loss is more than 1/5 of the axis off are left out"]
 
 
 def _low(spectra: Any, noise: dict[str, float]) -> tuple[Recording | None, str]:
@@ -401,12 +435,33 @@ def _with_regions(
         curves |= _drawn(f"region {k + 1}", fit)
         found.append(SpectrumRegion.of(own, share=total.number / int((labels >= 0).sum())))
     contested = {
-        element: [k for k, own in enumerate(found) if own.elements[element].instead]
+        element: _in_doubt(element, found, everywhere=result.elements[element].doubtful)
         for element in maps.elements
-        if all(element in own.elements for own in found)
+        if element in result.elements
     }
     maps = replace(maps, curves=curves).without_contested(contested)
-    return replace(result, regions=tuple(found)), maps
+    here = [
+        f"{element} is told in region {' and '.join(map(str, where))} though not in the sum"
+        for element, amount in result.elements.items()
+        if not amount.detected
+        and (where := [k for k, own in enumerate(found, 1) if _has(own, element)])
+    ]
+    return replace(result, regions=tuple(found), notes=(*result.notes, *here)), maps
+
+
+def _in_doubt(element: str, found: Sequence[SpectrumRegion], *, everywhere: bool) -> list[int]:
+    """Return the regions in which an element is in doubt.
+
+    Where it is in doubt in the sum, these are all but those that show it by themselves.
+    """
+    if everywhere:
+        return [k for k, own in enumerate(found) if not _has(own, element)]
+    return [k for k, own in enumerate(found) if element in own.elements
+            and own.elements[element].doubtful]  # fmt: skip
+
+
+def _has(region: SpectrumRegion, element: str) -> bool:
+    return element in region.elements and region.elements[element].detected
 
 
 def _detector(counts: Any) -> tuple[float, float, list[str]]:
@@ -414,7 +469,7 @@ def _detector(counts: Any) -> tuple[float, float, list[str]]:
     from interphase.eels import estimate_detector
 
     found = estimate_detector(counts)
-    if found.assessment is Assessment.OK and found.gain > 0:
+    if found.assessment is Assessment.OK and _GAINS[0] < found.gain < _GAINS[1]:
         read = found.read_noise if np.isfinite(found.read_noise) else 0.0
         return found.gain, read, []
     return (
@@ -425,9 +480,12 @@ def _detector(counts: Any) -> tuple[float, float, list[str]]:
 
 
 def _with_axis(
-    result: EelsResult, total: "SummedSpectrum", counts: Any
+    result: EelsResult, total: "SummedSpectrum", counts: Any, *, dual_zero_ev: float | None = None
 ) -> tuple[EelsResult, "SummedSpectrum", list[str]]:
-    """Return a result with thickness and shift, the sum on its axis, and the edges believed."""
+    """Return a result with thickness and shift, the sum on its axis, and the edges believed.
+
+    Of dual spectra `dual_zero_ev` is where the low losses have their zero on the axis of the file.
+    """
     from interphase.eels import check_on_known_edges, seen_edges
 
     seen = seen_edges(total.counts, total.energy_ev, **total.noise)
@@ -440,24 +498,36 @@ def _with_axis(
         )
         return result, total, seen
     check = check_on_known_edges(total.counts, total.energy_ev, seen, **total.noise)
-    if not check.edges:
+    notes = [*result.notes, *([check.sentence] if check.edges else [])]
+    shift, error = check.correction_ev, check.error_ev
+    if dual_zero_ev is not None:
+        by_zero, agree = -dual_zero_ev, False
+        if check.edges:
+            agree = abs(shift - by_zero) < 2.5 * np.hypot(error, _DUAL_EV)
+            weights = np.array([error, _DUAL_EV]) ** -2.0
+            if agree:
+                shift = float(np.average([shift, by_zero], weights=weights))
+                error = float(weights.sum() ** -0.5)
+        else:
+            shift, error, agree = by_zero, _DUAL_EV, True
+        if not check.edges:
+            notes.append(f"the axis is that of the low losses, to {_DUAL_EV:g} eV")
+        else:
+            notes.append(
+                f"the low losses have their zero at {dual_zero_ev:+.2f} eV: known edges "
+                f"{'agree with' if agree else 'contradict'} the same shift of both ranges"
+            )
+    elif not check.edges:
         note = "the energy axis stays unchecked: neither a zero-loss peak nor a known edge is seen"
         return replace(result, notes=(*result.notes, note)), total, []
-    notes, energy = [*result.notes, check.sentence], total.energy_ev
-    if check.needed:
-        energy = energy + check.correction_ev
-        notes.append("what follows is on the corrected axis")
-    result = replace(
-        result,
-        energy_shift_ev=check.correction_ev,
-        energy_shift_error_ev=check.error_ev,
-        notes=tuple(notes),
-    )
-    return (
-        result,
-        replace(total, energy_ev=energy, axis_error_ev=check.error_ev),
-        list(check.edges),
-    )
+    needed = abs(shift) > 2 * error
+    if needed:
+        notes.append(f"what follows is on an axis corrected by {shift:+.2f} eV")
+    result = replace(result, energy_shift_ev=shift, energy_shift_error_ev=error, notes=tuple(notes))
+    energy = total.energy_ev + shift if needed else total.energy_ev
+    # A correction that is not made stays an error.
+    left = error if needed else float(np.hypot(error, shift))
+    return result, replace(total, energy_ev=energy, axis_error_ev=left), list(check.edges)
 
 
 def _thickness(total: "SummedSpectrum", counts: Any) -> dict[str, float | None] | None:
@@ -557,6 +627,22 @@ def _with_elements(
             "the noise, which errors and limits include: edges that were not named, shapes that no "
             "table knows, or smoothed data may be why"
         )
+    pulls = maps.strength / np.sqrt(np.diagonal(maps.covariance))
+    below = [e for e, pull in zip(maps.elements, pulls, strict=True) if pull < -_BELOW]
+    if below:
+        assessment, unlike = Assessment.AMBIGUOUS, True
+        notes.append(
+            f"{', '.join(below)} would be less than nothing by far more than noise: the background "
+            "or the low loss is not that of these spectra"
+        )
+    scatter = (result.relative_thickness or {}).get("std") or 0.0
+    if total.number > 1 and scatter > _UNEVEN and dual:
+        assessment = Assessment.AMBIGUOUS
+        notes.append(
+            f"t/λ scatters by {scatter:.2f} over the spectra: plural scattering of their sum is "
+            "that of no thickness, and amounts of the sum are off by more than their errors; those "
+            "of regions and maps are not"
+        )
     detected = [bool(there) and (not unlike or plain(k)) for k, there in enumerate(maps.detected)]
     amounts, to = element_amounts(maps, detected)
     result = replace(
@@ -607,9 +693,13 @@ def _with_species(
     if "Li" in elements and elements["Li"].detected and "Li_K" in found.edges:
         k = found.edges.index("Li_K")
         if not found.edge_counts[k] > found.detection_limit[k]:
-            # The fit rests on a model of the tail of plasmons, the edge by itself on none.
+            # The fit rests on a model of the tail of plasmons, this on a power law: no model is
+            # sure where they differ.
             elements["Li"] = replace(elements["Li"], detected=False)
-            note = "the fit finds lithium, but no Li K edge rises over what precedes it"
+            note = (
+                "the fit finds lithium on a model of the plasmons' tail, but no Li K edge rises "
+                "over a power law through what precedes it: that leaves it open"
+            )
             result = replace(result, elements=elements, notes=(*result.notes, note))
     return replace(
         result,

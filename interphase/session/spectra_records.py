@@ -37,6 +37,13 @@ class ElementAmount:
     instead: tuple[str, ...] = ()
     """Edges of other elements that explain the spectrum as well."""
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether what is above the limit is not believed to be this element."""
+        value, limit = self.areal_density_per_nm2, self.detection_limit_per_nm2
+        above = value is not None and limit is not None and value > limit
+        return bool(self.instead) or (above and not self.detected)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapSummary:
@@ -45,11 +52,11 @@ class MapSummary:
     binning: int
     """Side of its squares [pixels]."""
     resolved: bool
-    """Whether the mean of the map would have been detected in half of the squares or more."""
-    detected_share: float
-    """Share of the squares in which the element is detected."""
+    """Whether 80 % of its atoms are in squares in which it is detected."""
+    detected_share: float | None
+    """Share of the squares with an answer in which it is detected; ``None`` without any."""
     detection_limit_per_nm2: float | None
-    """Median of the areal density that would have been detected [1/nm²]."""
+    """Median areal density that would have been detected in these [1/nm²]."""
     sentence: str
     """The same in words."""
 
@@ -219,8 +226,11 @@ def judged(result: EelsResult) -> EelsResult:
     if result.elements and not (told or there or "exposure_ratio" in result.missing):
         parts.append(f"no amount of {', '.join(result.elements)} can be told")
     elif result.elements:
-        absent = [element for element in result.elements if element not in there]
+        doubtful = [e for e, a in result.elements.items() if a.doubtful and e not in there]
+        absent = [e for e in result.elements if e not in there and e not in doubtful]
         parts.append(f"detected: {', '.join(there) or 'none'}")
+        if doubtful:
+            parts.append(f"in doubt: {', '.join(doubtful)}")
         if absent:
             parts.append(f"not detected: {', '.join(absent)}")
     for element, amount in result.elements.items():

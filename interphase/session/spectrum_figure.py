@@ -130,8 +130,6 @@ def _panels(maps: SpectrumMaps) -> list[Any]:
 
     def element(one: Any) -> Any:
         def draw(ax: Any) -> None:
-            limit = one.detection_limit_per_nm2
-            typical = np.nanmedian(limit) if np.isfinite(limit).any() else np.nan
             plotting.plot_map(
                 ax,
                 one.areal_density_per_nm2,
@@ -142,7 +140,10 @@ def _panels(maps: SpectrumMaps) -> list[Any]:
             squares = f"{one.binning} × {one.binning} px, " if one.binning > 1 else ""
             doubt = "" if one.resolved else "\nthe electrons do not suffice for a map"
             doubt += f"\nor {' or '.join(one.contested).replace('_', ' ')}" if one.contested else ""
-            ax.set_title(f"{one.element}: {squares}limit {_plain(typical)} /nm²{doubt}", fontsize=8)
+            ax.set_title(
+                f"{one.element}: {squares}limit {_plain(one.typical_limit_per_nm2)} /nm²{doubt}",
+                fontsize=8,
+            )
 
         return draw
 

@@ -57,12 +57,12 @@ class SpectrumMaps:
     """Image of the surroundings, with the area that was mapped."""
 
     def without_contested(self, contested: Mapping[str, Sequence[int]]) -> "SpectrumMaps":
-        """Return the same with elements detected nowhere in regions that others explain as well.
+        """Return the same with elements detected nowhere in regions whose sums do not show them.
 
         Parameters
         ----------
         contested
-            Element → numbers of regions, from 0.
+            Element → numbers of the regions, from 0, in which what looks like it is doubtful.
         """
         from interphase.eels import bin_pixels
 
@@ -71,9 +71,19 @@ class SpectrumMaps:
         elements = dict(self.elements)
         for element, numbers in contested.items():
             one = elements[element]
-            share = bin_pixels(np.isin(self.regions.labels, numbers).astype(float), one.binning)
-            doubtful = share > one.binning**2 / 2
-            elements[element] = replace(one, detected=one.detected & ~doubtful)
+            own = np.isin(self.regions.labels, numbers).astype(float)
+            pixels = bin_pixels(np.ones_like(own), one.binning)
+            doubtful = one.detected & (bin_pixels(own, one.binning) > pixels / 2)
+            if doubtful.any():
+                left = one.detected & ~doubtful
+                said = f"; {doubtful.mean():.0%} lie where the sum of a region does not show it."
+                elements[element] = replace(
+                    one,
+                    detected=left,
+                    sentence=one.sentence.removesuffix(".") + said
+                    if left.any()
+                    else f"What looks like {element} is in doubt: it is mapped nowhere.",
+                )
         return replace(self, elements=elements)
 
 
@@ -182,8 +192,9 @@ def with_maps(
     # Regions of large maps are first looked for in pixels taken by chance, always the same ones.
     regions = find_regions(core.counts, rng=np.random.default_rng(0), **core.noise)
     thickness = _thickness(low)
-    elements, doubts = _elements(core, None if low is None else low.aligned(), question)
-    species, binning, more = _species(core, elements, question)
+    aligned = None if low is None else low.aligned()
+    elements, doubts = _elements(core, aligned, question)
+    species, binning, more = _species(core, aligned, elements, question)
     maps = replace(
         maps,
         counts=np.asarray(_computed(core.counts.sum(axis=-1)), dtype=float),
@@ -203,8 +214,8 @@ def summaries(maps: SpectrumMaps) -> dict[str, MapSummary]:
         element: MapSummary(
             binning=one.binning,
             resolved=one.resolved,
-            detected_share=float(np.mean(one.detected)),
-            detection_limit_per_nm2=finite(np.median(one.detection_limit_per_nm2)),
+            detected_share=finite(one.detected_share),
+            detection_limit_per_nm2=finite(one.typical_limit_per_nm2),
             sentence=one.sentence,
         )
         for element, one in maps.elements.items()
@@ -291,7 +302,10 @@ def _elements(
 
 
 def _species(
-    core: Recording, maps: Mapping[str, "ElementMap"], question: Question
+    core: Recording,
+    low: Recording | None,
+    maps: Mapping[str, "ElementMap"],
+    question: Question,
 ) -> tuple[dict[str, np.ndarray], int, list[str]]:
     """Return where which species may be, in the squares of the element that shows them."""
     from interphase.eels import bin_pixels, identify_species
@@ -314,7 +328,7 @@ def _species(
             axis_error_ev=min(core.total.axis_error_ev, 20.0),
             resolution_ev=question.resolution_ev,
             elements=sorted(question.detected),
-            **_atoms(maps, binning, question.relative_uncertainty),
+            **_atoms(core, low, question, binning),
         )
     except ParameterError as error:
         return {}, 1, [f"no species were mapped: {error}"]
@@ -332,21 +346,16 @@ def _species(
 
 
 def _atoms(
-    maps: Mapping[str, "ElementMap"], binning: int, trust: Mapping[str, float]
+    core: Recording, low: Recording | None, question: Question, binning: int
 ) -> dict[str, Any]:
-    """Return the amounts of elements in squares of the species' maps, of those mapped so finely."""
-    from interphase.eels import bin_pixels
-
-    atoms = {}
-    for element, one in maps.items():
-        if binning % one.binning or not one.detected.any():
-            continue
-        side = binning // one.binning
-        pixels = bin_pixels(np.ones(one.detected.shape), side)
-        mean = bin_pixels(one.areal_density_per_nm2, side) / pixels
-        error = np.sqrt(bin_pixels(one.standard_error_per_nm2**2, side)) / pixels
-        atoms[element] = mean, np.where(error > 0, error, np.nan)
-    return atoms_of(atoms, trust)
+    """Return the amounts of all elements in the squares of the species' maps."""
+    fitted, _ = _elements(core, low, replace(question, binning=binning))
+    atoms = {
+        element: (one.areal_density_per_nm2, np.where(error > 0, error, np.nan))
+        for element, one in fitted.items()
+        if np.isfinite(error := one.standard_error_per_nm2).any()
+    }
+    return atoms_of(atoms, question.relative_uncertainty)
 
 
 def edge_shapes(

@@ -113,3 +113,52 @@ def test_people_see_a_table(interphase: Call, spectra: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "detected: C" in result.stdout
     assert "detection limit" in result.stdout
+
+
+@pytest.fixture
+def carbon_map(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A map of 6 × 8 pixels of which the right half holds carbon, with its low losses."""
+    loss = np.arange(-20.0, 50.0, 0.5)
+    low = 1e4 * np.exp(-((loss / 0.6) ** 2)) + 400 * np.exp(-(((loss - 22) / 5) ** 2))
+    energy = np.arange(230.0, 450.0, 0.5)
+    edge = 300 * (energy / 284) ** -4 / (1 + np.exp(-2 * (energy - 285)))
+    tail = 400 * (energy / 230) ** -3
+    core = np.tile(tail, (6, 8, 1))
+    core[:, 4:] += edge
+    for name, counts, first in (
+        ("map_LL", np.tile(low, (6, 8, 1)), -20.0),
+        ("map_HL", core, 230.0),
+    ):
+        signal = hs.signals.Signal1D(rng.poisson(counts).astype(np.float32))
+        axis = signal.axes_manager.signal_axes[0]
+        axis.offset, axis.scale, axis.units = first, 0.5, "eV"
+        signal.save(tmp_path / f"{name}.hspy")
+    return tmp_path
+
+
+def test_a_map_leaves_numbers_and_a_figure(interphase: Call, carbon_map: Path) -> None:
+    given = ("--exposure-ratio", 1, "--binning", 2, "--out", "out", "--json")
+    result = interphase("eels", "map_HL.hspy", *ANGLES, *given, cwd=carbon_map)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [region["spectra"] for region in found["regions"]] == [24, 24]
+    assert {region["elements"]["C"]["detected"] for region in found["regions"]} == {True, False}
+    assert found["maps"]["C"]["binning"] == 2
+    assert found["maps"]["C"]["detected_share"] == pytest.approx(0.5, abs=0.09)
+    assert any("map_LL.hspy" in note for note in found["notes"])
+    out = carbon_map / "out"
+    assert {path.name for path in out.iterdir()} == {
+        f"map_HL.hspy.{suffix}" for suffix in ("json", "npz", "png")
+    }
+    with np.load(out / "map_HL.hspy.npz") as arrays:
+        assert arrays["C_per_nm2"].shape == (3, 4)
+        assert arrays["C_detected"][:, 2:].all()
+        assert arrays["region"].shape == (6, 8)
+        assert len(np.unique(arrays["region"][:, 4:])) == 1
+
+
+def test_a_binning_that_cannot_be_ends_with_status_2(interphase: Call, spectra: Path) -> None:
+    result = interphase("eels", "core.hspy", *ANGLES, "--binning", 0, cwd=spectra)
+    assert result.returncode == 2
+    assert "binning is 0" in result.stderr
+    assert "Traceback" not in result.stderr

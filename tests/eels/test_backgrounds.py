@@ -1,5 +1,6 @@
 """Cross-sections in channels, backgrounds, and the shared design matrix."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import OptimizeResult
 
 from interphase import core_loss
 from interphase.core_loss import cross_section, installed_tables, partial_cross_section
@@ -167,6 +169,66 @@ def test_the_tail_of_plural_plasmon_losses_is_followed_beyond_the_first_edge(pea
     expected = np.interp(range_ev, energy, truth)
     ratio = tail.columns[:, 0] / expected
     np.testing.assert_allclose(ratio / ratio[0], 1, atol=0.02)
+
+
+def noisy_plasmon(energy: np.ndarray, place: float) -> np.ndarray:
+    """Return counts of a plasmon and of losses that are none, so that more peaks are tried."""
+    peak = drude_loss_function(np.maximum(energy, 0), peak_ev=place, fwhm_ev=0.4 * place)
+    flat = 1e-3 / np.where(energy > 1, energy, np.inf)
+    mean = np.exp(-(energy**2) / 0.3) + 0.02 * peak / peak.max() + flat
+    return np.random.default_rng(21).poisson(3e4 * mean)
+
+
+@pytest.mark.parametrize("top_ev", [51.0, 30.0, 20.0])
+def test_one_to_three_plasmons_have_different_starts_wherever_the_strongest_is(
+    top_ev: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+
+    def no_fit(residual: Callable, x: np.ndarray, **_: object) -> OptimizeResult:
+        starts.append(np.exp(x).reshape(-1, 3))
+        return OptimizeResult(x=x, cost=1e6)
+
+    monkeypatch.setattr("scipy.optimize.least_squares", no_fit)
+    energy = -15 + 0.25 * np.arange(300)
+    for place in np.arange(5.0, 30.1, 0.25):
+        starts.clear()
+        counts = noisy_plasmon(energy, place)
+        plasmon_tail(
+            energy[energy > 40], counts, low_loss_energy_ev=energy, up_to_ev=top_ev, **OPTICS
+        )
+        assert {len(s) for s in starts} == {1, 2, 3}
+        equal = next(s for s in starts if len(s) == 3)
+        assert np.ptp(equal[:, 0]) == pytest.approx(0)
+        assert np.diff(np.sort(equal[:, 1])).min() > 0.2
+
+
+@pytest.mark.parametrize("place", [9.8, 10.3, 11.4, 18.0, 18.25])
+def test_a_plasmon_near_a_place_where_others_are_looked_for_is_found(place: float) -> None:
+    energy = -15 + 0.25 * np.arange(300)
+    tail = plasmon_tail(
+        energy[energy > 40], noisy_plasmon(energy, place), low_loss_energy_ev=energy,
+        up_to_ev=51.0, **OPTICS,
+    )  # fmt: skip
+    assert tail.plasmons is not None
+    assert np.abs(tail.plasmons[:, 1] - place).min() < 0.1 * place
+
+
+def test_plasmons_and_a_shallow_edge_below_li_k_are_told_apart() -> None:
+    """As LiF: a plasmon, and what F 2s electrons lose at 36 eV."""
+    energy = -15 + 0.25 * np.arange(900)
+    range_ev = np.arange(40.0, 160.0, 0.5)
+    for peaks in (
+        [(0.2, 25.0, 6.0), (0.1, 36.0, 6.0)],
+        [(0.1, 15.0, 8.0), (0.15, 25.0, 9.0), (0.05, 36.0, 5.0)],
+    ):
+        truth = plural_losses(energy, peaks)
+        tail = plasmon_tail(
+            range_ev, 1e8 * truth, low_loss_energy_ev=energy, up_to_ev=51.0, **OPTICS
+        )
+        assert tail.plasmons is not None
+        np.testing.assert_allclose(tail.plasmons[np.argsort(tail.plasmons[:, 1])], peaks, rtol=0.05)
+        assert tail.misfit < 0.003
 
 
 def test_misused_backgrounds_are_refused() -> None:

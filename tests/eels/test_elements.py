@@ -122,6 +122,34 @@ def test_absent_elements_cause_the_stated_false_alarms() -> None:
         )
 
 
+@pytest.mark.parametrize("counted", [165, 990])
+def test_false_alarms_and_power_are_those_stated_at_low_dose(counted: int) -> None:
+    """What noise makes of an element, and takes from the background, is in its threshold."""
+    rng = np.random.default_rng(18)
+    share = counted / expected({}, 60.0).sum()
+    empty = rng.poisson(share * expected({}, 60.0), (8000, len(ENERGY))).astype(np.float32)
+    maps = fit(empty, electrons=share * ELECTRONS)
+    assert (maps.above_noise.mean(axis=0) < 0.0155).all()
+    assert maps.above_noise.mean() == pytest.approx(0.0112, abs=0.003)
+    limit = np.nanmedian(maps.detection_limit_per_nm2, axis=0)
+    for k, element in enumerate(TRUTH):
+        mean = share * expected({element: float(limit[k])}, 60.0)
+        there = fit(rng.poisson(mean, (2000, len(ENERGY))), electrons=share * ELECTRONS)
+        assert there.above_noise[:, k].mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_two_materials_do_not_lend_each_other_their_variance() -> None:
+    rng = np.random.default_rng(19)
+    edges = edges_per_atom()
+    half = []
+    for exponent, amounts in ((2.2, (2000.0, 0.0, 0.0)), (4.0, (0.0, 1500.0, 0.0))):
+        mean = 60 * (ENERGY / ENERGY[0]) ** -exponent + edges @ np.array(amounts)
+        half.append(rng.poisson(3e4 * mean / mean.sum(), (4000, len(ENERGY))))
+    above = fit(np.stack(half)).above_noise
+    for share in (above[0, :, 1].mean(), above[1, :, 0].mean(), *above[..., 2].mean(axis=-1)):
+        assert share == pytest.approx(0.01, abs=0.006)
+
+
 def test_many_absent_elements_leave_the_others_their_answer() -> None:
     """White lines of neighbours in the table fill each other's windows: one freedom, not two."""
     counts = np.random.default_rng(17).poisson(10 * expected({"C": 3000.0}, 60.0), (300, 1024))
@@ -247,12 +275,19 @@ def test_non_negative_fits_are_the_free_ones_where_those_are_not_negative(
 # --- lithium ------------------------------------------------------------------------------------
 
 
-def low_loss(shares: dict[str, float]) -> np.ndarray:
-    """Return a plasmon with its double, and edges upon it: Li K, and titanium's as a hump."""
+ONE_PLASMON = ((0.3, 22.0, 10.0),)
+
+
+def low_loss(
+    shares: dict[str, float], plasmons: tuple[tuple[float, float, float], ...] = ONE_PLASMON
+) -> np.ndarray:
+    """Return plasmons with their doubles, and edges upon them: Li K, and titanium's as a hump."""
     loss = 0.4 * np.arange(2048)
-    single = drude_loss_function(loss, peak_ev=22.0, fwhm_ev=10.0)
-    single[1:] *= angular_factor(loss[1:], beam_energy_kev=300, semi_angle_mrad=10)
-    single *= 0.3 / single.sum()
+    single = np.zeros(len(loss))
+    for strength, place, width in plasmons:
+        one = drude_loss_function(loss, peak_ev=place, fwhm_ev=width)
+        one[1:] *= angular_factor(loss[1:], beam_energy_kev=300, semi_angle_mrad=10)
+        single += strength * one / one.sum()
     axis = np.arange(len(loss)) * 0.4
     lithium = edge_cross_section("Li_K", axis + 1e-6, table="hydrogenic", **OPTICS).per_channel_nm2
     single = single + shares.get("Li", 0) * lithium
@@ -291,6 +326,38 @@ def test_lithium_is_quantified_on_a_plasmon_tail(monkeypatch: pytest.MonkeyPatch
     assert values.mean() == pytest.approx(1500, rel=0.03)
     assert values.std() == pytest.approx(maps.standard_error_per_nm2.mean(), rel=0.08)
     assert maps.relative_uncertainty["Li"] == 0.5
+
+
+def test_the_error_of_a_tail_is_not_shared_out_among_pixels() -> None:
+    one = fit_lithium(1e4 * low_loss({}))
+    many = fit_lithium(1e9 * low_loss({}))
+    # With no end of electrons the tail's error is what is left.
+    tail = np.sqrt(one.tail_variance[0]) / one.electrons
+    assert many.standard_error_per_nm2[0] == pytest.approx(tail, rel=0.1)
+    floor = (norm.isf(0.01) + norm.ppf(0.95)) * tail
+    assert one.binning_for_limit("Li", 0.95 * floor) == np.inf
+    assert one.binning_for_error("Li", 0.1, at_per_nm2=9.5 * tail) == np.inf
+    wished = 1.3 * floor
+    pixels = float(one.binning_for_limit("Li", wished))
+    assert 10 < pixels < 1e5
+    binned = fit_lithium(pixels * 1e4 * low_loss({}))
+    assert binned.detection_limit_per_nm2[0] == pytest.approx(wished, rel=0.05)
+    pixels = float(one.binning_for_error("Li", 0.1, at_per_nm2=15 * tail))
+    binned = fit_lithium(pixels * 1e4 * low_loss({"Li": 15 * float(tail)}))
+    assert binned.standard_error_per_nm2[0] == pytest.approx(1.5 * tail, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "plasmons",
+    [
+        ((0.05, 4.5, 1.5), (0.1, 10.0, 5.0), (0.2, 19.0, 5.0), (0.25, 27.0, 8.0)),
+        ((0.05, 4.5, 2.0), (0.15, 10.0, 8.0), (0.1, 19.0, 4.0), (0.1, 27.0, 4.0)),
+    ],
+)
+def test_more_plasmons_than_a_tail_has_are_no_lithium(plasmons: tuple) -> None:
+    """Like copper, with losses at 4.5, 10, 19 and 27 eV: the tail is off by more than usual."""
+    maps = fit_lithium(1e8 * low_loss({}, plasmons))
+    assert abs(maps.areal_density_per_nm2[0]) < maps.detection_limit_per_nm2[0]
 
 
 def test_two_losses_of_one_edge_are_counted_once() -> None:

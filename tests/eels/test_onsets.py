@@ -120,6 +120,11 @@ def test_known_onsets_are_those_of_tables_within_2_ev() -> None:
         element, shell = name.split("_")
         entry = import_exspy().material.elements[element].Atomic_properties.Binding_energies
         onset = entry["K" if shell == "K" else "L3"]["onset_energy (eV)"]
+        if element == "C":
+            # Between carbon and carbonate, and as uncertain as that.
+            assert edge.onset_ev - edge.error_ev <= onset
+            assert edge.onset_ev + edge.error_ev > 289
+            continue
         moved = element in ("Ti", "O", "F")
         assert abs(edge.onset_ev - onset) <= (2 if moved else 0)
 
@@ -140,9 +145,9 @@ def test_edges_that_agree_correct_the_axis_and_the_odd_one_is_not_believed(
     assert {"C_K", "N_K", "O_K", "Mn_L"} <= set(seen)
     check = check_on_known_edges(counts, energy, ["C_K", "N_K", "O_K", "Mn_L"])
     assert check.edges == ("C_K", "O_K", "Mn_L")
-    assert check.correction_ev == pytest.approx(-4.0, abs=0.3)
+    assert check.correction_ev == pytest.approx(-3.8, abs=0.3)
     assert check.needed
-    assert "C_K at 288.0 instead of 284.0" in check.sentence
+    assert "C_K at 288.0 instead of 286.5" in check.sentence
     right, _ = core_loss(rng, [284.0, 531.0])
     check = check_on_known_edges(right, energy, ["C_K", "O_K"])
     assert not check.needed

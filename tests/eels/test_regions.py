@@ -42,7 +42,7 @@ def test_noise_is_one_region(rng):
         for _ in range(20)
     ]
     assert sum(f.number > 1 for f in found) <= 3
-    assert found[0].sentence == "The map is uniform as far as its electrons tell."
+    assert found[0].sentence.startswith("No difference is told pixel by pixel")
     assert found[0].assessment is Assessment.OK
     assert (found[0].labels == 0).all()
 
@@ -62,6 +62,18 @@ def test_two_phases_are_two_where_the_difference_is_seen(rng, level):
 def test_below_the_dose_where_it_is_seen_there_is_one(rng):
     expected = 0.2 * WEDGE * np.where(DISC[..., None], CARBON + OXYGEN, CARBON)
     assert [find_regions(rng.poisson(expected), rng=rng).number for _ in range(5)] == [1] * 5
+
+
+def test_a_layer_that_only_its_sum_tells_is_not_called_uniform(rng):
+    """4 of 64 columns: by a known mask it is there, pixel by pixel it is not."""
+    layer = (np.arange(64) // 4 == 7)[None, :, None] & np.ones((64, 1, 1), bool)
+    counts = rng.poisson(np.where(layer, CARBON + OXYGEN / 3, CARBON))
+    inside, total = counts[:, 28:32].sum(axis=(0, 1)), counts.sum(axis=(0, 1))
+    share = inside.sum() / total.sum()
+    assert ((inside - share * total) ** 2 / (share * (1 - share) * total)).sum() > 400
+    found = find_regions(counts, rng=rng)
+    assert (found.number, found.components) == (1, 0)
+    assert "a layer too faint or too narrow for that may be there: sum along it" in found.sentence
 
 
 def test_three_phases_in_several_places_are_three(rng):

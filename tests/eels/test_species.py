@@ -11,7 +11,7 @@ from scipy.special import log_ndtr, logsumexp
 
 from interphase.assessment import Assessment
 from interphase.core_loss import cross_section, known_edges
-from interphase.eels import fingerprint_table, identify_species
+from interphase.eels import fingerprint_table, identify_species, species_evidence
 from interphase.eels.shapes import weigh
 from interphase.eels.species_atoms import AMOUNTS_WRONG, atoms_evidence
 from interphase.errors import ParameterError
@@ -200,6 +200,45 @@ def test_shapes_are_weighed_as_by_least_squares(rng):
             assert values[row, 2] == pytest.approx(lowest[0] / freedom, rel=1e-3)
 
 
+# The axis is one
+
+
+def two_edges(rng, name, energy, shift):
+    """Li K and O K of a species on an axis that is off."""
+    return sum(drawn_edge(rng, name, edge, energy - shift) for edge in ("Li_K", "O_K"))
+
+
+def test_edges_have_the_shift_of_the_axis_in_common(monkeypatch):
+    rng = np.random.default_rng(5)
+    names, energy = ("LiOH", "Li2O", "Li2O2"), np.arange(44.0, 600.0, 0.5)
+    truth = rng.choice(names, 150)
+    spectra = [two_edges(rng, name, energy, 2 * rng.standard_normal()) for name in truth]
+    net, variance = recorded(rng, spectra, 8000, background=2)
+    right = truth[:, None] == np.array(names)
+
+    def score():
+        found = look(net, variance, energy, candidates=names, axis_error_ev=2.0).probability
+        found = np.where(np.isfinite(found), found, 0.5)
+        return np.mean(np.log(np.where(right, found, 1 - found)))
+
+    shared = score()
+    monkeypatch.setattr(species_evidence, "SHIFTS", 1)
+    assert shared > score() + 0.02
+
+
+def test_one_edge_says_the_same_for_any_number_of_shifts(rng, monkeypatch):
+    """Beside an edge of which nothing is seen, whose evidence is even."""
+    energy = np.arange(44.0, 600.0, 0.5)
+    spectra = [drawn_edge(rng, "LiF", "Li_K", energy) for _ in range(5)]
+    net, variance = recorded(rng, spectra, 8000, background=0.5)
+    found = look(net, variance, energy, axis_error_ev=1.0)
+    assert len(found.edges) == 3
+    monkeypatch.setattr(species_evidence, "SHIFTS", 1)
+    same = look(net, variance, energy, axis_error_ev=1.0)
+    assert found.probability == pytest.approx(same.probability, abs=1e-4, nan_ok=True)
+    assert found.edge_counts == pytest.approx(same.edge_counts, rel=1e-3, abs=1)
+
+
 # Nature is not the table
 
 
@@ -286,11 +325,12 @@ def test_atoms_that_are_missing_speak_by_a_closed_form():
         "F": (fluorine, np.full(5, 10.0)),
     }
     log = atoms_evidence(sets, atoms, {"Li": 0.1, "F": 0.2})
-    error = np.sqrt(10**2 + 5**2 + (0.1**2 + 0.2**2) * lithium**2)
-    short = np.minimum((fluorine - lithium) / error, 0)
+    held = np.maximum(fluorine, 0)
+    error = np.sqrt(10**2 + 5**2 + (0.1**2 + 0.2**2) * lithium * held)
+    short = np.minimum((held - lithium) / error, 0)
     likelihood = AMOUNTS_WRONG + (1 - AMOUNTS_WRONG) * np.exp(-(short**2) / 2)
     assert np.exp(log[:, 1]) == pytest.approx(likelihood)
-    assert log[1:, [0, 2, 3]] == pytest.approx(0)
+    assert log[:, [0, 2, 3]] == pytest.approx(0)
     # Half of lithium carbonate's lithium has a carbon, and oxygen has more to do.
     more = {
         **atoms,
@@ -299,10 +339,41 @@ def test_atoms_that_are_missing_speak_by_a_closed_form():
     }
     exact = {"Li": 0.0, "F": 0.0, "C": 0.0, "O": 0.1}
     log = atoms_evidence(sets, more, exact)
-    assert log[1:, 2] == pytest.approx(0)
-    short = 100 / np.sqrt(1 + 2.25 * (25 + 0.01 * lithium**2))
+    assert log[:, 2] == pytest.approx(0)
+    short = 100 / np.sqrt(1 + 2.25 * 25 + 0.01 * 50 * 150)
     expected = AMOUNTS_WRONG + (1 - AMOUNTS_WRONG) * np.exp(-(short**2) / 2)
-    assert np.exp(log[1:, 3]) == pytest.approx(expected)
+    assert np.exp(log[:, 3]) == pytest.approx(expected)
+
+
+def test_noise_of_what_is_not_there_never_favours_what_needs_it(rng):
+    """Li 1000 and F -60 ± 20 made LiF three times likelier than Li2O."""
+    sets = [(TABLE.species[name],) for name in ("Li", "Li2O", "LiF")]
+    lithium, fluorine = rng.normal(300, 400, 500), rng.normal(0, 100, 500)
+    lithium[0], fluorine[0] = 1000, -60
+    atoms = {"Li": (lithium, np.full(500, 30.0)), "F": (fluorine, np.full(500, 20.0))}
+    none, oxide, fluoride = atoms_evidence(sets, atoms, {"Li": 0.2, "F": 0.2}).T
+    assert (none == 0).all()
+    assert (oxide == 0).all()
+    assert (fluoride <= 0).all()
+    assert fluoride[0] == pytest.approx(np.log(AMOUNTS_WRONG))
+
+
+@pytest.mark.parametrize("relative", [0.05, 0.2, 0.5])
+def test_no_error_of_a_cross_section_makes_fluorine_of_none(relative):
+    """None, known to half a percent of the lithium, speaks as loud as amounts may."""
+    sets = [(TABLE.species["LiF"],)]
+    atoms = {"Li": (np.array([100.0]), np.ones(1)), "F": (np.zeros(1), np.full(1, 0.5))}
+    log = atoms_evidence(sets, atoms, {"Li": relative, "F": relative})
+    assert log == pytest.approx(np.log(AMOUNTS_WRONG), abs=1e-6)
+
+
+def test_a_wrong_cross_section_is_a_factor():
+    """Of numbers that are counted well, the logarithm of their ratio is off by the error of it."""
+    share = np.linspace(0.4, 0.95, 12)
+    atoms = {"Li": (np.full(12, 1e3), np.full(12, 1e-3)), "F": (1e3 * share, np.full(12, 1e-3))}
+    log = atoms_evidence([(TABLE.species["LiF"],)], atoms, {"Li": 0.4, "F": 0.3})[:, 0]
+    likelihood = (np.exp(log) - AMOUNTS_WRONG) / (1 - AMOUNTS_WRONG)
+    assert np.sqrt(-2 * np.log(likelihood)) == pytest.approx(-np.log(share) / 0.5, rel=0.05)
 
 
 def test_an_atom_that_is_not_known_says_nothing():
@@ -463,6 +534,55 @@ def test_edges_under_lithium_forbid_to_claim_it(rng):
     assert "edges of Ti lie under Li K" in under.sentence
     assert "give `elements`" in free.sentence
     assert "give `elements`" not in look(net, variance, elements=("O",)).sentence
+
+
+# What is claimed by memory, and where
+
+
+def test_the_sentence_says_when_only_remembered_energies_decide(rng):
+    net, variance = recorded(rng, [drawn_edge(rng, "Li") for _ in range(8)], 40000)
+    by_edge = look(net, variance, candidates=LITHIUM)
+    here = by_edge.claimed[:, 0]
+    assert here.sum() >= 4
+    assert by_edge.remembered[:, 0].all()
+    words = f"Found on remembered energies (grade C): Li (in {here.sum()} of 8 spectra)."
+    assert words in by_edge.sentence
+    assert "Found:" not in by_edge.sentence
+    # The exciton of LiF is of grade B, and so is the plasmon of lithium, where there is one.
+    assert not by_edge.remembered[:, LITHIUM.index("LiF")].any()
+    plasmon = np.where(np.arange(8) < 4, 7.3, np.nan)
+    both = look(net, variance, candidates=LITHIUM, plasmon_ev=plasmon, plasmon_error_ev=0.1)
+    assert both.remembered[:, 0].tolist() == [False] * 4 + [True] * 4
+    assert "Found: Li (in 4 of 8 spectra). Found on remembered" in both.sentence
+    one = look(net[np.argmax(here)], variance[np.argmax(here)], candidates=LITHIUM)
+    assert re.search(r"^Found on remembered energies \(grade C\): Li \(0\.9\d\)\.", one.sentence)
+
+
+def test_carbonate_is_claimed_by_more_than_memory(rng):
+    found = look(
+        *recorded(rng, simulated_edge("Li2CO3", "C_K", CARBON_ENERGY), 5000), CARBON_ENERGY
+    )
+    assert not found.remembered[found.species.index("carbonate")]
+    assert found.remembered[found.species.index("alkyl")]
+
+
+def test_it_is_said_in_how_many_spectra_an_edge_is_not_seen(rng):
+    """A particle in vacuum, of a salt that Li K alone does not tell."""
+    spectra = [drawn_edge(rng, "Li2O") * (i < 5) for i in range(8)]
+    found = look(*recorded(rng, spectra, 2000, background=0.5), candidates=("Li2O", "LiH", "Li2S"))
+    assert not found.claimed.any()
+    assert found.barred["Li2O"] == "the Li K edge is not seen (in 3 of 8 spectra)"
+    assert "Nothing is said of Li2O, LiH, Li2S: the Li K edge is not seen (in 3 of 8" in (
+        found.sentence
+    )
+    nowhere = look(
+        *recorded(rng, drawn_edge(rng, "carbon", "C_K", CARBON_ENERGY), 2000), CARBON_ENERGY
+    )
+    assert nowhere.barred["LiF"] == "the Li K edge is not seen"
+    # Carbon everywhere, of carbonate in some.
+    carbon = [simulated_edge("carbon", "C_K", CARBON_ENERGY) * (i < 6) for i in range(8)]
+    mixed = look(*recorded(rng, carbon, 5000), CARBON_ENERGY)
+    assert "not seen (in 2 of 8 spectra)" in mixed.barred["carbonate"]
 
 
 # Peaks, plasmons, dose

@@ -271,9 +271,12 @@ def test_strontium_titanate_is_shifted_and_holds_titanium_and_oxygen(real) -> No
 def test_real_carbon_is_no_carbonate(real) -> None:
     for given in ({}, FIELDS):
         found = real("08_carbon.dm3", **given)
-        assert found.species["carbon"] > 0.3
         assert found.species.get("carbonate", 0.0) < 0.1
-        assert abs(found.energy_shift_ev) < 1.5
+        # C K alone tells no axis: carbon rises at 284 eV and carbonate at 290, which it must not
+        # decide, so that neither is told without a zero loss.
+        assert not found.species
+        assert any("The energy axis is known to" in note for note in found.notes)
+        assert abs(found.energy_shift_ev) < 2 * found.energy_shift_error_ev
 
 
 def test_manganese_oxide_is_high_and_no_fluoride(real) -> None:
