@@ -46,6 +46,22 @@ def test_a_tutorial_runs_and_shows_what_its_words_say(path: Path, tmp_path: Path
         (low, high) = re.findall(r"Li2CO3 ([\d.]+) to ([\d.]+) e/Å² - power", printed)[0]
         assert float(low) < 200 < float(high)
         return
+    if path.stem == "where_is_the_lithium":
+        regions = re.findall(r"Li +(\d+) ± +(\d+) /nm², truth +(\d+)", printed)
+        assert len(regions) == 5
+        for found, error, truth in (map(int, numbers) for numbers in regions):
+            assert abs(found - truth) < 3 * error + 1
+        squares = [int(n or 1) for n in re.findall(r"e/Å²: Li is.*?(?:(\d+) × \d+ )?pix", printed)]
+        assert len(squares) == 3
+        assert squares == sorted(squares)
+        assert squares[0] < squares[2]
+        # Manganese without lithium, unless one says that there is none of it.
+        assert len(re.findall(r"detected: none; in doubt: Li; .* can be Mn M", printed)) == 3
+        assert "Li before Li2O before Li2CO3 before LiF before polymer" in printed
+        widths = re.findall(r"interval ([\d.]+) to ([\d.]+)\)", printed)
+        assert len(widths) == 2
+        assert all(float(low) < 100 < float(high) for low, high in widths)
+        return
     if path.stem == "li2o_or_li2co3":
         assert "2 crystalline places: Li2CO3 in 1, Li2O in 1." in printed
         sets = [int(n) for n in re.findall(r"scale known to .* (\d+) answers", printed)]

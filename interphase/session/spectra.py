@@ -672,7 +672,7 @@ def _with_species(
     present = {e for e, amount in result.elements.items() if amount.detected}
     present |= {name.partition("_")[0] for name in seen}
     shapes = edge_shapes(total.counts, total.energy_ev, present=present, **total.noise)
-    plasmon = _plasmon(low or total)
+    plasmon = _plasmon(low or total, acquisition)
     if shapes is None and not plasmon:
         return result
     looked: dict[str, Any] = dict(plasmon)
@@ -712,15 +712,26 @@ def _with_species(
     )
 
 
-def _plasmon(low: "SummedSpectrum") -> dict[str, np.ndarray]:
-    """Return the energy of the plasmon with its error, where one alone is what is there."""
+def _plasmon(low: "SummedSpectrum", acquisition: Acquisition) -> dict[str, np.ndarray]:
+    """Return the energy of the plasmon with its error, where one alone is what is there.
+
+    Without beam energy and collection angle it would be some tenths of an eV low.
+    """
     from interphase.eels import find_zero_loss, map_plasmon
 
-    if low.zero is None:
+    beam, angle = acquisition.beam_energy_kev, acquisition.collection_angle_mrad
+    if low.zero is None or beam is None or angle is None:
         return {}
     zero = find_zero_loss(low.counts, low.energy_ev, **low.noise)
     try:
-        found = map_plasmon(low.counts, low.energy_ev, zero, **low.noise)
+        found = map_plasmon(
+            low.counts,
+            low.energy_ev,
+            zero,
+            beam_energy_kev=beam,
+            collection_mrad=angle,
+            **low.noise,
+        )
     except (MissingValueError, ParameterError):
         return {}
     if not (np.isfinite(found.energy_ev) and found.misfit < _ONE_PLASMON):
