@@ -15,6 +15,8 @@ _MATERIAL = 0.01
 """Share of all counts that counts below 0 must have to be held against spectra."""
 _SATURATED = 3
 """Channels side by side that hold exactly the largest number."""
+_CEILING, _SPECTRA = 10, 5
+"""Counts above which a largest number that so many spectra share is the detector's."""
 _EDGE = 8
 """Channels on either side from which a step is judged."""
 _AROUND = 12
@@ -255,8 +257,13 @@ def _clipped(rows: np.ndarray) -> np.ndarray:
     for shift in range(1, _SATURATED):
         run[:, shift:] &= at_top[:, :-shift]
     run[:, : _SATURATED - 1] = False
-    # A few counts are often equal by chance.
-    return np.asarray(run.any(axis=1) & (top[:, 0] > 1000) & (top[:, 0] > np.median(rows, axis=1)))
+    flat = run.any(axis=1) & (top[:, 0] > np.median(rows, axis=1))
+    # A few counts are often equal by chance, but not side by side in several spectra at the very
+    # largest number of all.
+    ceiling = flat & (top[:, 0] == rows.max()) & (rows.max() > _CEILING)
+    if ceiling.sum() < _SPECTRA:
+        ceiling[:] = False
+    return np.asarray(ceiling | (flat & (top[:, 0] > 1000)))
 
 
 def _gain_steps(total: np.ndarray, noise: np.ndarray) -> list[int]:

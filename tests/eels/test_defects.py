@@ -103,3 +103,16 @@ def test_wrong_units_and_shapes_are_refused():
         find_fault(counts * 1j, ENERGY)
     with pytest.raises(ParameterError, match="resolution_channels is 0"):
         find_defects(counts, resolution_channels=0)
+
+
+def test_a_ceiling_of_few_counts_is_seen_in_a_map(rng: np.random.Generator) -> None:
+    energy = np.arange(-10.0, 40.0, 0.25)
+    mean = 3000 * np.exp(-((energy / 0.5) ** 2)) + 20 * np.exp(-(((energy - 20) / 5) ** 2))
+    counts = rng.poisson(mean, (6, 8, len(energy)))
+    assert find_fault(counts, energy) is None
+    fault = find_fault(np.minimum(counts, 127), energy)
+    assert fault is not None
+    assert fault.assessment is Assessment.UNUSABLE
+    assert "largest" in fault.sentence or "saturat" in fault.sentence
+    # Flat spectra of few counts have equal numbers side by side, but no ceiling.
+    assert find_fault(rng.poisson(30.0, (200, len(energy))), energy) is None
