@@ -129,7 +129,7 @@ def map_elements(
     >>> energy = np.arange(230.0, 430.0, 1.0)
     >>> optics = dict(beam_energy_kev=300, collection_mrad=10, convergence_mrad=0)
     >>> edge = edge_cross_section("C_K", energy, table="hydrogenic", **optics).per_channel_nm2
-    >>> mean = 4 * (energy / 230) ** -3 + 1e5 * 2000 * edge
+    >>> mean = 4 * (energy / 230) ** -3 + 1e5 * 1000 * edge
     >>> counts = np.random.default_rng(0).poisson(mean, (16, 16, len(energy)))
     >>> carbon = map_elements(
     ...     counts, energy_ev=energy, elements=["C"], electrons=1e5,
