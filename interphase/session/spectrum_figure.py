@@ -130,15 +130,19 @@ def _panels(maps: SpectrumMaps) -> list[Any]:
 
     def element(one: Any) -> Any:
         def draw(ax: Any) -> None:
+            with np.errstate(invalid="ignore"):
+                above = one.areal_density_per_nm2 > one.detection_limit_per_nm2
+            doubtful = above & ~one.detected
             plotting.plot_map(
                 ax,
-                one.areal_density_per_nm2,
+                np.where(doubtful, np.nan, one.areal_density_per_nm2),
                 label="atoms per nm²",
                 pixel_size_a=None if step is None else step * one.binning,
                 shown=one.detected,
             )
             squares = f"{one.binning} × {one.binning} px, " if one.binning > 1 else ""
             doubt = "" if one.resolved else "\nthe electrons do not suffice for a map"
+            doubt += "\nwhite: in doubt, or no answer" if doubtful.any() else ""
             doubt += f"\nor {' or '.join(one.contested).replace('_', ' ')}" if one.contested else ""
             ax.set_title(
                 f"{one.element}: {squares}limit {_plain(one.typical_limit_per_nm2)} /nm²{doubt}",
