@@ -87,8 +87,8 @@ FIGURE_SIDES = 4
 
 
 FIGURE_CAPTION = (
-    "Grey: below the detection limit. White: in doubt, or no answer. Yellow: near the edges the fit "
-    "is of the sum of the counts alone; what is left there is fine structure."
+    "Grey: below the detection limit. White: in doubt, or no answer. Yellow: near the edges the "
+    "fit is of the sum of the counts alone; what is left there is fine structure."
 )
 
 
