@@ -59,6 +59,8 @@ _RATIOS = 0.2
 """Logarithm by which an exposure ratio may differ from that of the times without a word."""
 _DUAL_EV = 1.0
 """How far the two ranges of dual spectra may be off each other [eV]; a working value."""
+_ALIKE = 2.5
+"""Standard errors by which the shifts that edges and low losses want may differ."""
 _ONE_PLASMON = 2.0
 """χ² per degree of freedom from which one plasmon alone is not what is there."""
 _RESOLUTION_EV = 1.0
@@ -110,8 +112,6 @@ def measure_spectrum_files(
     for name, value in {**options.given, "exposure_ratio": options.exposure_ratio}.items():
         if value is not None and not 0 < value < float("inf"):
             raise ParameterError(f"{name} is {value!r}: expected a finite number > 0")
-    if options.binning is not None and options.binning < 1:
-        raise ParameterError(f"binning is {options.binning!r}: expected a number of pixels >= 1")
     children = ChildPool()
     try:
         for path in files:
@@ -234,10 +234,6 @@ def measure_spectra(
     asked = _Asked.of(acquisition, elements, exposure_ratio, rivals)
     result, core, *_ = _measured(signal, low_loss, asked)
     return result if core is None else judged(result)
-
-
-def _drawn(name: str, curves: "FittedCurves | None") -> dict[str, "FittedCurves"]:
-    return {} if curves is None else {name: curves}
 
 
 def measure_spectrum_image(
@@ -449,6 +445,10 @@ def _with_regions(
     return replace(result, regions=tuple(found), notes=(*result.notes, *here)), maps
 
 
+def _drawn(name: str, curves: "FittedCurves | None") -> dict[str, "FittedCurves"]:
+    return {} if curves is None else {name: curves}
+
+
 def _in_doubt(element: str, found: Sequence[SpectrumRegion], *, everywhere: bool) -> list[int]:
     """Return the regions in which an element is in doubt.
 
@@ -500,23 +500,19 @@ def _with_axis(
     check = check_on_known_edges(total.counts, total.energy_ev, seen, **total.noise)
     notes = [*result.notes, *([check.sentence] if check.edges else [])]
     shift, error = check.correction_ev, check.error_ev
-    if dual_zero_ev is not None:
-        by_zero, agree = -dual_zero_ev, False
-        if check.edges:
-            agree = abs(shift - by_zero) < 2.5 * np.hypot(error, _DUAL_EV)
+    if dual_zero_ev is not None and check.edges:
+        agree = abs(shift + dual_zero_ev) < _ALIKE * np.hypot(error, _DUAL_EV)
+        notes.append(
+            f"the low losses have their zero at {dual_zero_ev:+.2f} eV: known edges "
+            f"{'agree with' if agree else 'contradict'} the same shift of both ranges"
+        )
+        if agree:
             weights = np.array([error, _DUAL_EV]) ** -2.0
-            if agree:
-                shift = float(np.average([shift, by_zero], weights=weights))
-                error = float(weights.sum() ** -0.5)
-        else:
-            shift, error, agree = by_zero, _DUAL_EV, True
-        if not check.edges:
-            notes.append(f"the axis is that of the low losses, to {_DUAL_EV:g} eV")
-        else:
-            notes.append(
-                f"the low losses have their zero at {dual_zero_ev:+.2f} eV: known edges "
-                f"{'agree with' if agree else 'contradict'} the same shift of both ranges"
-            )
+            shift = float(np.average([shift, -dual_zero_ev], weights=weights))
+            error = float(weights.sum() ** -0.5)
+    elif dual_zero_ev is not None:
+        shift, error = -dual_zero_ev, _DUAL_EV
+        notes.append(f"the axis is that of the low losses, to {_DUAL_EV:g} eV")
     elif not check.edges:
         note = "the energy axis stays unchecked: neither a zero-loss peak nor a known edge is seen"
         return replace(result, notes=(*result.notes, note)), total, []
