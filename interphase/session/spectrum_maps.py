@@ -314,12 +314,15 @@ def _species(
     if not shown or core.total.axis_error_ev is None:
         return {}, 1, []
     binning = shown[0].binning
+    # Before the binned spectra are in memory.
+    atoms = _atoms(core, low, question, binning)
     counts = np.asarray(_computed(bin_pixels(core.counts, binning)))
     noise = {**core.noise, "read_noise": core.noise["read_noise"] * binning}
     found = edge_shapes(counts, core.total.energy_ev, present=question.detected, **noise)
     if found is None:
         return {}, 1, []
     energy, net, variance = found
+    del counts, found
     try:
         species = identify_species(
             net,
@@ -328,7 +331,7 @@ def _species(
             axis_error_ev=min(core.total.axis_error_ev, 20.0),
             resolution_ev=question.resolution_ev,
             elements=sorted(question.detected),
-            **_atoms(core, low, question, binning),
+            **atoms,
         )
     except ParameterError as error:
         return {}, 1, [f"no species were mapped: {error}"]
